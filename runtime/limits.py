@@ -1,0 +1,64 @@
+"""Every limit of the system, by name and unit. `sovereign limits` prints this table.
+
+A limit that code relies on is a constant here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+RING_LAYOUT_VERSION = 1
+STATE_LAYOUT_VERSION = 1
+NODE_LAYOUT_VERSION = 1
+
+PAGE_BYTES = 4096
+CACHE_LINE_BYTES = 128
+SLOT_HEADER_BYTES = 48
+SLOT_ALIGN_BYTES = 64
+SLOT_MAX_BYTES = 4096
+RING_MIN_SLOTS = 2
+RING_MAX_SLOTS = 1 << 26
+RING_DEFAULT_SLOTS = 1 << 14
+RING_MAX_READERS = 32
+RING_SCHEMA_PAGES = 16
+NODE_MAX_ACTORS = 64
+ACTOR_MAX_INPUTS = 16
+ACTOR_NAME_MAX_BYTES = 48
+STATE_MAX_BYTES = 1 << 20
+STEP_MAX_EVENTS = 256
+STEP_MAX_OUTPUTS_PER_EVENT = 64
+HISTOGRAM_BUCKETS = 1536
+HEARTBEAT_LIMIT_NS = 5_000_000_000
+PARK_TIMEOUT_NS = 1_000_000
+HALT_REACTION_NS = 1_000_000
+
+
+class Limit(NamedTuple):
+    """One limit: what it bounds, its value, its unit and why it stands there."""
+
+    name: str
+    value: int
+    unit: str
+    why: str
+
+
+LIMITS: tuple[Limit, ...] = (
+    Limit("slot_header", SLOT_HEADER_BYTES, "bytes", "fixed part of every slot"),
+    Limit("slot_align", SLOT_ALIGN_BYTES, "bytes", "a slot's stride is a multiple of a cache line"),
+    Limit("slot_max", SLOT_MAX_BYTES, "bytes", "largest slot, header included"),
+    Limit("cursor_distance", CACHE_LINE_BYTES, "bytes", "no two cursors share a prefetched line"),
+    Limit("ring_min", RING_MIN_SLOTS, "slots", "smallest ring"),
+    Limit("ring_max", RING_MAX_SLOTS, "slots", "largest ring"),
+    Limit("ring_default", RING_DEFAULT_SLOTS, "slots", "ring.capacity when the topology is silent"),
+    Limit("ring_readers", RING_MAX_READERS, "readers", "gates and readers of one ring"),
+    Limit("node_actors", NODE_MAX_ACTORS, "actors", "blocks in the node's page"),
+    Limit("actor_inputs", ACTOR_MAX_INPUTS, "rings", "cursors in one state copy"),
+    Limit("actor_name", ACTOR_NAME_MAX_BYTES, "bytes", "POSIX shared-memory names are short"),
+    Limit("state_max", STATE_MAX_BYTES, "bytes", "a strategy's State; copied once a step"),
+    Limit("step_events", STEP_MAX_EVENTS, "events", "largest batch that commits as one step"),
+    Limit("step_outputs", STEP_MAX_OUTPUTS_PER_EVENT, "messages", "most that one event may emit"),
+    Limit("histogram_buckets", HISTOGRAM_BUCKETS, "buckets", "log-linear, about 3 % wide"),
+    Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
+    Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
+    Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+)

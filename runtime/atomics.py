@@ -177,9 +177,14 @@ def pause(typing: Any) -> Any:
     """Tell the core that this is a spin loop (`pause` on x86-64, `yield` on AArch64)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        triple = context.codegen().target_data and context.codegen()._tm.triple
-        word = "pause" if "x86" in triple else "yield"
-        builder.asm(ir.FunctionType(ir.VoidType(), []), word, "", [], True)
+        module = builder.module
+        arm = "aarch64" in module.triple
+        name = "llvm.aarch64.hint" if arm else "llvm.x86.sse2.pause"
+        words = [ir.IntType(32)] if arm else []
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(ir.VoidType(), words), name
+        )
+        builder.call(function, [ir.Constant(word, 1) for word in words])
         return context.get_dummy_value()
 
     return types.void(), generate

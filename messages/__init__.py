@@ -1,0 +1,1 @@
+"""The vocabulary: message types that pillars share. Layouts only, no behaviour."""

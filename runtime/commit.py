@@ -1,0 +1,54 @@
+"""The commit rule, compiled: exactly once after kill -9 at any instruction.
+
+Two tagged copies of the state. A step clears the tag of the older copy, writes the new state there and fills the
+claimed slots; tags it; publishes the output cursor, the commit point; releases the inputs. Recovery takes the newest
+tagged copy whose output sequence equals the published cursor (`state.py`).
+
+    state  s[S_*]   addresses of the copies, the step's number, which copy is the newer
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sovereign.runtime import atomics, kernels, layout
+from sovereign.runtime.jit import njit
+
+S_COPY_A = 0
+S_COPY_B = 1
+S_STEP = 2
+S_NEWER = 3
+S_BYTES = 4
+S_INPUTS = 5
+S_WORDS = 8
+
+
+@njit
+def begin(s: Any) -> Any:
+    """Start a step: the older copy becomes the working copy. Address of its user state."""
+    newer = s[S_COPY_A + s[S_NEWER]]
+    older = s[S_COPY_A + 1 - s[S_NEWER]]
+    atomics.store_release(older + layout.COPY_TAG_AT, 0)
+    atomics.fence_full()
+    if s[S_BYTES] > 0:
+        atomics.copy_bytes(older + layout.COPY_STATE_AT, newer + layout.COPY_STATE_AT, s[S_BYTES])
+    return older + layout.COPY_STATE_AT
+
+
+@njit
+def commit(s: Any, w: Any, readers: Any, taken: Any, produced: Any) -> Any:
+    """End a step that took `taken[i]` slots of input i and filled `produced` slots. `w[W_CURSOR_AT]` 0: no output."""
+    copy = s[S_COPY_A + 1 - s[S_NEWER]]
+    step = s[S_STEP] + 1
+    for i in range(s[S_INPUTS]):
+        cursor = readers[i, kernels.R_CURSOR] + taken[i]
+        atomics.store_i64(copy + layout.COPY_INPUTS_AT + 8 * i, cursor)
+    atomics.store_i64(copy + layout.COPY_OUTPUT_AT, w[kernels.W_NEXT] + produced)
+    atomics.store_release(copy + layout.COPY_TAG_AT, step)
+    if produced > 0:
+        kernels.publish(w, produced)
+    for i in range(s[S_INPUTS]):
+        if taken[i] > 0:
+            kernels.release(readers[i], taken[i])
+    s[S_STEP] = step
+    s[S_NEWER] = 1 - s[S_NEWER]

@@ -1,0 +1,100 @@
+"""The node's segment: the halt word, and a block of counters an actor.
+
+Only the supervisor writes page 0. Signer proxy, pod and egress look at the halt word right before they act, and
+acknowledge in their own block: an acknowledgement says that nothing is half done.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sovereign.runtime import layout, limits
+from sovereign.runtime.counters import BLOCK_BYTES, Counters
+from sovereign.runtime.errors import LayoutError
+from sovereign.runtime.shm import Segment, segment_name
+
+
+def create_node(node: str, actors: int) -> None:
+    """Make the node's segment with room for `actors` blocks."""
+    segment = Segment.create(segment_name(node), limits.PAGE_BYTES + actors * BLOCK_BYTES)
+    segment.word(8)[0] = limits.NODE_LAYOUT_VERSION
+    segment.word(layout.NODE_ACTORS_AT)[0] = actors
+    segment.word(layout.NODE_STARTED_AT)[0] = time.time_ns()
+    segment.memory[0:8] = bytearray(layout.NODE_MAGIC)
+    segment.close()
+
+
+def _open(node: str, *, writable: bool) -> Segment:
+    segment = Segment.open(segment_name(node), writable=writable)
+    found = segment.memory[0:8].tobytes(), int(segment.word(8)[0])
+    expected = layout.NODE_MAGIC, limits.NODE_LAYOUT_VERSION
+    if found != expected:
+        raise LayoutError(
+            f"the segment of node {node} has another layout",
+            where=f"/dev/shm{segment.name}",
+            got=str(found),
+            expected=str(expected),
+            hint="`sovereign up --fresh` makes it anew",
+        )
+    return segment
+
+
+class Control:
+    """The halt word as everyone sees it, and as the supervisor sets it (`writable=True`)."""
+
+    def __init__(self, node: str, *, writable: bool = False) -> None:
+        self.segment = _open(node, writable=writable)
+        self._halt = self.segment.word(layout.NODE_HALT_AT)
+        self._epoch = self.segment.word(layout.NODE_EPOCH_AT)
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing may leave. One load."""
+        return bool(self._halt[0])
+
+    @property
+    def epoch(self) -> int:
+        """How many halts there were; orders carry the epoch of their making."""
+        return int(self._epoch[0])
+
+    @property
+    def halt_address(self) -> int:
+        """Address of the halt word, for kernels; the epoch stands 8 bytes on."""
+        return self.segment.address + layout.NODE_HALT_AT
+
+    def halt(self) -> int:
+        """Set the word (supervisor only); the new epoch. The epoch is stored first."""
+        self._epoch[0] += 1
+        self._halt[0] = 1
+        return self.epoch
+
+    def restore(self, epoch: int, *, halted: bool) -> None:
+        """Take up what was persisted (supervisor only)."""
+        self._epoch[0] = epoch
+        self._halt[0] = int(halted)
+
+    def resume(self) -> None:
+        """Clear the word (supervisor only)."""
+        self._halt[0] = 0
+
+    @property
+    def actors(self) -> int:
+        """Blocks in the segment."""
+        return int(self.segment.word(layout.NODE_ACTORS_AT)[0])
+
+    def counters(self, index: int) -> Counters:
+        """Actor `index`'s block, read-only unless the whole segment is mapped writable."""
+        at = limits.PAGE_BYTES + index * BLOCK_BYTES
+        return Counters(self.segment.memory[at : at + BLOCK_BYTES], self.segment.address + at)
+
+    def close(self) -> None:
+        """Unmap."""
+        self._halt = self._epoch = self.segment.word(0)[:0]
+        self.segment.close()
+
+
+def own_counters(node: str, index: int) -> tuple[Segment, Counters]:
+    """Actor `index`'s block, writable, and nothing else of the segment."""
+    at = limits.PAGE_BYTES + index * BLOCK_BYTES
+    part = Segment.open_part(segment_name(node), at, BLOCK_BYTES)
+    return part, Counters(part.memory, part.address)

@@ -1,0 +1,201 @@
+"""The ring's compiled side: what hot loops do to rings, by address.
+
+A ring's ends are small int64 arrays, private to their process:
+
+    writer  w[W_*]   where the ring lies, the local copy of its cursor, the cached lowest gate
+    reader  r[R_*]   where the ring lies, the local cursor, the cached writer's cursor
+
+Contract. The writer fills slots `next+1 .. next+room` and publishes them with one store-release; nobody sees them
+before. A reader sees slots `cursor+1 .. cursor+available` whole, and may read them until it commits. An observer
+copies and checks the slot's sequence again: `open_slot` makes a slot's new sequence visible before its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sovereign.runtime import atomics, layout
+from sovereign.runtime.jit import external, njit, types
+
+Words = npt.NDArray[np.int64]
+
+W_CURSOR_AT = 0
+W_SLOTS = 1
+W_MASK = 2
+W_STRIDE = 3
+W_CAPACITY = 4
+W_GENERATION = 5
+W_ACTOR = 6
+W_NEXT = 7
+W_LOWEST = 8
+W_GATES = 9
+W_READERS = 10
+W_FIRST_GATE = 16
+W_FIRST_PARKED = 48
+W_WORDS = 96
+
+R_CURSOR_AT = 0
+R_SLOTS = 1
+R_MASK = 2
+R_STRIDE = 3
+R_CAPACITY = 4
+R_OWN_AT = 5
+R_PARKED_AT = 6
+R_CURSOR = 7
+R_SEEN = 8
+R_ACTOR = 9
+R_WORDS = 16
+
+WAIT_SPIN = 0
+WAIT_YIELD = 1
+WAIT_PARK = 2
+
+_SPINS_BEFORE_YIELD = 64
+_YIELDS_BEFORE_PARK = 96
+_FUTEX_WAIT = 0
+_FUTEX_WAKE = 1
+_MEMBARRIER_GLOBAL_EXPEDITED = 2
+
+_syscall6 = external(
+    "syscall",
+    types.int64(
+        types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64
+    ),
+)
+_clock_gettime = external("clock_gettime", types.int32(types.int32, types.int64))
+
+
+def _machine_calls() -> tuple[int, int]:
+    import platform
+
+    return (98, 283) if platform.machine() == "aarch64" else (202, 324)
+
+
+_FUTEX, _MEMBARRIER = _machine_calls()
+
+
+@njit
+def now_ns(clock: Any, scratch: Any) -> Any:
+    """Nanoseconds of `clock` (0 = CLOCK_REALTIME, 1 = MONOTONIC); `scratch`: address of 16 bytes."""
+    _clock_gettime(np.int32(clock), scratch)
+    return atomics.load_i64(scratch) * 1_000_000_000 + atomics.load_i64(scratch + 8)
+
+
+@njit
+def room(w: Any, wanted: Any) -> Any:
+    """Free slots; looks at the gates only when the cached lowest does not give `wanted`."""
+    free = w[W_CAPACITY] - (w[W_NEXT] - w[W_LOWEST])
+    if free >= wanted or w[W_GATES] == 0:
+        return w[W_CAPACITY] if w[W_GATES] == 0 else free
+    lowest = w[W_NEXT]
+    for gate in range(w[W_GATES]):
+        cursor = atomics.load_acquire(w[W_FIRST_GATE + gate])
+        lowest = min(lowest, cursor)
+    w[W_LOWEST] = lowest
+    return w[W_CAPACITY] - (w[W_NEXT] - lowest)
+
+
+@njit
+def slot_of(base: Any, mask: Any, stride: Any, sequence: Any) -> Any:
+    """Address of the slot of `sequence` (1-based)."""
+    return base + ((sequence - 1) & mask) * stride
+
+
+@njit
+def open_slot(base: Any, mask: Any, stride: Any, sequence: Any) -> Any:
+    """Begin to fill the slot of `sequence`: observers of what stood there will notice. Its address."""
+    slot = base + ((sequence - 1) & mask) * stride
+    atomics.store_i64(slot + layout.SLOT_SEQUENCE, sequence)
+    atomics.fence_release()
+    return slot
+
+
+@njit
+def stamp(
+    slot: Any, origin_ns: Any, publish_ns: Any, cause_actor: Any, cause_seq: Any, generation: Any
+) -> Any:
+    """Fill the times, the cause and the generation of an opened slot."""
+    atomics.store_i64(slot + layout.SLOT_ORIGIN_NS, origin_ns)
+    atomics.store_i64(slot + layout.SLOT_PUBLISH_NS, publish_ns)
+    atomics.store_i64(slot + layout.SLOT_CAUSE_SEQ, cause_seq)
+    atomics.store_u16(slot + layout.SLOT_CAUSE_ACTOR, cause_actor)
+    atomics.store_u32(slot + layout.SLOT_GENERATION, generation)
+
+
+@njit
+def describe(slot: Any, type_id: Any, flags: Any, length: Any) -> Any:
+    """Fill the type, flags and length of an opened slot."""
+    atomics.store_u32(slot + layout.SLOT_TYPE_ID, type_id)
+    atomics.store_u16(slot + layout.SLOT_FLAGS, flags)
+    atomics.store_u32(slot + layout.SLOT_LENGTH, length)
+
+
+@njit
+def publish(w: Any, count: Any) -> Any:
+    """Make the next `count` filled slots visible: one store-release. Wakes who is parked."""
+    following = w[W_NEXT] + count
+    w[W_NEXT] = following
+    atomics.store_release(w[W_CURSOR_AT], following)
+    for reader in range(w[W_READERS]):
+        word = w[W_FIRST_PARKED + reader]
+        if atomics.load_i64(word) != 0:
+            atomics.store_release(word, 0)
+            _syscall6(_FUTEX, word, _FUTEX_WAKE, 1, 0, 0, 0)
+
+
+@njit
+def available(r: Any) -> Any:
+    """Slots that may be read now."""
+    if r[R_SEEN] == r[R_CURSOR]:
+        r[R_SEEN] = atomics.load_acquire(r[R_CURSOR_AT])
+    return r[R_SEEN] - r[R_CURSOR]
+
+
+@njit
+def release(r: Any, count: Any) -> Any:
+    """Give `count` slots back to the writer: one store-release."""
+    r[R_CURSOR] += count
+    atomics.store_release(r[R_OWN_AT], r[R_CURSOR])
+
+
+@njit
+def _park(readers: Any, count: Any, timeout_at: Any) -> Any:
+    """Sleep until one of the inputs moves, at most the timeout.
+
+    The flag's store and the cursor's load need a full fence on both sides. The writer must not pay for it, so the
+    reader makes every running writer pay, once, by membarrier(2).
+    """
+    for i in range(count):
+        atomics.store_release(readers[i, R_PARKED_AT], 1)
+    atomics.fence_full()
+    _syscall6(_MEMBARRIER, _MEMBARRIER_GLOBAL_EXPEDITED, 0, 0, 0, 0, 0)
+    ready = False
+    for i in range(count):
+        if atomics.load_acquire(readers[i, R_CURSOR_AT]) != readers[i, R_CURSOR]:
+            ready = True
+    if not ready:
+        word = readers[0, R_PARKED_AT]
+        _syscall6(_FUTEX, word, _FUTEX_WAIT, 1, timeout_at, 0, 0)
+    for i in range(count):
+        atomics.store_release(readers[i, R_PARKED_AT], 0)
+
+
+@njit
+def idle(mode: Any, idles: Any, readers: Any, count: Any, timeout_at: Any) -> Any:
+    """Wait a little, by strategy; `idles` counts the calls since there was work."""
+    if mode == WAIT_SPIN or idles < _SPINS_BEFORE_YIELD:
+        atomics.pause()
+    elif mode == WAIT_YIELD or count == 0 or idles < _YIELDS_BEFORE_PARK:
+        atomics.sched_yield()
+    else:
+        _park(readers, count, timeout_at)
+
+
+def register_membarrier() -> bool:
+    """Let parked readers fence this process (membarrier(2), GLOBAL_EXPEDITED). False on an old kernel."""
+    import ctypes
+
+    return ctypes.CDLL(None).syscall(_MEMBARRIER, 4, 0, 0) == 0

@@ -1,0 +1,1 @@
+"""The bus pillar: merges rings into one total order."""

@@ -1,0 +1,87 @@
+"""The bus: merges rings into one total order, here and nowhere else, so strategy and auditor see the same.
+
+Guarantees: each input message once, in its input's order; its origin time kept, its cause the input's slot. Ticks
+come at the period that the topology names, with times that are multiples of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from sovereign.actors.bus import loop
+from sovereign.messages.time import Tick
+from sovereign.runtime import limits
+from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.message import Message
+
+
+class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`tick_ns`: period of the ticks that the bus inserts, ns; 0: none."""
+
+    tick_ns: int = 0
+
+
+class Ticks(Message):
+    """The bus's state: how many ticks there were, and when the last one was (CLOCK_REALTIME, ns)."""
+
+    number: np.int64
+    last_ns: np.int64
+
+
+class Bus(Actor):
+    """Kind `bus`."""
+
+    Config = Config
+    State = Ticks
+    needs_inputs = (1, limits.ACTOR_MAX_INPUTS)
+    compiled = True
+
+    @classmethod
+    def gives(cls, config: Config, upstream: tuple[Types, ...]) -> Types:
+        """All that its inputs carry, and ticks when they are asked for."""
+        kinds = dict.fromkeys(kind for kinds in upstream for kind in kinds)
+        if config.tick_ns:
+            kinds[Tick] = None
+        return tuple(kinds)
+
+    @classmethod
+    def check(cls, config: Config) -> list[str]:
+        """A period below a microsecond is a mistake in the unit."""
+        if config.tick_ns and config.tick_ns < 1_000:
+            return [f"tick_ns = {config.tick_ns} is below 1,000 ns: a period of milliseconds is usual"]
+        return []
+
+    def setup(self) -> None:
+        """Compile the loop by entering it with the stop word set."""
+        inputs = self.host.input_specs
+        self._order = np.array(
+            sorted(range(len(inputs)), key=lambda i: not inputs[i].feedback), np.int64
+        )
+        self._taken = np.zeros(len(inputs), np.int64)
+        self._b = np.array(
+            [
+                self.config.tick_ns,
+                Tick.type_id,
+                Tick.dtype.itemsize,
+                self.host.counters.at("ticks"),
+            ],
+            np.int64,
+        )
+        stop = int(self.host.loop.stop[0])
+        self.host.loop.stop[0] = 2
+        self.run()
+        self.host.loop.stop[0] = stop
+
+    def run(self) -> None:
+        """The compiled loop."""
+        store = self.host.store
+        loop.run(
+            self.host.loop.words,
+            store.words,
+            store.out_words,
+            store.readers,
+            self._taken,
+            self._order,
+            self._b,
+        )

@@ -1,0 +1,139 @@
+"""The bus's compiled loop: one step takes a batch of one input and copies it into the output, in order.
+
+Feedback inputs first: their writers never wait for us. Between inputs the order is the bus's own choice; within one
+input it is the input's. A tick is inserted when its time has come, between batches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sovereign.runtime import atomics, histogram, kernels, layout, limits
+from sovereign.runtime.commit import begin, commit
+from sovereign.runtime.jit import njit
+from sovereign.runtime.loop import (
+    C_CLOCK_AT,
+    C_EVENTS_AT,
+    C_HOP_AT,
+    C_IDLES_AT,
+    C_ORIGIN_AT,
+    C_OUTPUTS_AT,
+    C_SERVICE_AT,
+    C_STEPS_AT,
+    C_STOP_AT,
+    C_TIMEOUT_AT,
+    C_WAIT,
+    C_WAITS_AT,
+    RUN,
+    STOP,
+    beat,
+    count,
+)
+
+B_TICK_NS, B_TICK_TYPE, B_TICK_BYTES, B_TICKS_AT = range(4)
+
+
+@njit
+def _forward(w: Any, reader: Any, offset: Any, now: Any) -> Any:
+    """Copy the input's slot `offset` beyond its cursor into the output's; its header but for cause and time."""
+    sequence = reader[kernels.R_CURSOR] + offset + 1
+    source = kernels.slot_of(
+        reader[kernels.R_SLOTS], reader[kernels.R_MASK], reader[kernels.R_STRIDE], sequence
+    )
+    target = kernels.open_slot(
+        w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + offset + 1
+    )
+    origin = atomics.load_i64(source + layout.SLOT_ORIGIN_NS)
+    kernels.stamp(target, origin, now, reader[kernels.R_ACTOR], sequence, w[kernels.W_GENERATION])
+    kernels.describe(
+        target,
+        atomics.load_u32(source + layout.SLOT_TYPE_ID),
+        atomics.load_u16(source + layout.SLOT_FLAGS),
+        atomics.load_u32(source + layout.SLOT_LENGTH),
+    )
+    room = min(reader[kernels.R_STRIDE], w[kernels.W_STRIDE]) - layout.SLOT_PAYLOAD
+    atomics.copy_bytes(target + layout.SLOT_PAYLOAD, source + layout.SLOT_PAYLOAD, room)
+    for word in range((w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD - room) // 8):
+        atomics.store_i64(target + layout.SLOT_PAYLOAD + room + 8 * word, 0)
+    return source, origin
+
+
+@njit
+def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, i: Any, wanted: Any) -> Any:
+    """Forward up to `wanted` slots of input i as one step; how many."""
+    reader = readers[i]
+    started = beat(c)
+    now = kernels.now_ns(0, c[C_CLOCK_AT])
+    number = min(wanted, kernels.room(w, wanted))
+    if number <= 0:
+        count(c[C_WAITS_AT], 1)
+        return 0
+    begin(s)
+    for offset in range(number):
+        source, origin = _forward(w, reader, offset, now)
+        histogram.record(c[C_HOP_AT], now - atomics.load_i64(source + layout.SLOT_PUBLISH_NS), 1)
+        histogram.record(c[C_ORIGIN_AT], now - origin, 1)
+    taken[:] = 0
+    taken[i] = number
+    commit(s, w, readers, taken, number)
+    count(c[C_EVENTS_AT], number)
+    count(c[C_OUTPUTS_AT], number)
+    count(c[C_STEPS_AT], 1)
+    histogram.record(c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // number, number)
+    return number
+
+
+@njit
+def _tick(c: Any, s: Any, w: Any, readers: Any, taken: Any, b: Any) -> Any:
+    """Insert the tick whose time has come; whether one was. State: the number of ticks, the last one's time."""
+    now = kernels.now_ns(0, c[C_CLOCK_AT])
+    newest = s[s[3]] + layout.COPY_STATE_AT
+    if now < atomics.load_i64(newest + 8) + b[B_TICK_NS] or kernels.room(w, 1) < 1:
+        return False
+    state = begin(s)
+    number = atomics.load_i64(state) + 1
+    due = now - now % b[B_TICK_NS]
+    atomics.store_i64(state, number)
+    atomics.store_i64(state + 8, due)
+    slot = kernels.open_slot(
+        w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + 1
+    )
+    for word in range((w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD) // 8):
+        atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8 * word, 0)
+    kernels.stamp(slot, now, now, layout.NO_ACTOR, number, w[kernels.W_GENERATION])
+    kernels.describe(slot, b[B_TICK_TYPE], 0, b[B_TICK_BYTES])
+    atomics.store_i64(slot + layout.SLOT_PAYLOAD, due)
+    atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8, b[B_TICK_NS])
+    atomics.store_i64(slot + layout.SLOT_PAYLOAD + 16, number)
+    taken[:] = 0
+    commit(s, w, readers, taken, 1)
+    count(c[C_OUTPUTS_AT], 1)
+    count(b[B_TICKS_AT], 1)
+    return True
+
+
+@njit
+def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, order: Any, b: Any) -> Any:
+    """The loop; `order`: the inputs' indices, feedback first."""
+    idles = 0
+    while True:
+        stop = atomics.load_acquire(c[C_STOP_AT])
+        if stop == STOP:
+            return 0
+        worked, waiting = 0, 0
+        if b[B_TICK_NS] > 0 and stop == RUN and _tick(c, s, w, readers, taken, b):
+            worked += 1
+        for i in order:
+            ready = kernels.available(readers[i])
+            if ready > 0:
+                waiting += 1
+                worked += _step(c, s, w, readers, taken, i, min(ready, limits.STEP_MAX_EVENTS))
+        if worked > 0:
+            idles = 0
+            continue
+        if stop != RUN and waiting == 0:
+            return 0
+        idles += 1
+        beat(c)
+        count(c[C_IDLES_AT], 1)
+        kernels.idle(c[C_WAIT], idles, readers, s[5] if waiting == 0 else 0, c[C_TIMEOUT_AT])

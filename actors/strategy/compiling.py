@@ -1,0 +1,79 @@
+"""From handlers to addresses: each `on_*` function compiled once, cached on disk, called through its address.
+
+A handler is compiled with Numba's own calling convention (return pointer, exception pointer, then the four record
+pointers), whose status word tells an exception from a return: no wrapper is compiled, so a warm start compiles
+nothing. `tests/test_strategy_compiled.py` pins that convention for the locked Numba version.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from sovereign.actors.strategy.api import Handler, Strategy, _where
+from sovereign.runtime.errors import PluginError
+from sovereign.runtime.jit import intrinsic
+
+
+class Compiled(NamedTuple):
+    """A handler's address, and what keeps its code alive."""
+
+    handler: Handler
+    address: int
+    keep: Any
+
+
+@intrinsic
+def call_handler(
+    typing: Any, address: Any, result: Any, event: Any, state: Any, params: Any, out: Any
+) -> Any:
+    """Call a compiled handler; its status (0: returned, and the value stands at `result`)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word, byte = ir.IntType(64), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [word.as_pointer(), byte.as_pointer()] + [byte] * 4)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        raised = cgutils.alloca_once(builder, byte)
+        records = [builder.inttoptr(arg, byte) for arg in args[2:]]
+        return builder.call(target, [builder.inttoptr(args[1], word.as_pointer()), raised, *records])
+
+    return types.int32(*[types.int64] * 6), generate
+
+
+def compile_handlers(strategy: type[Strategy]) -> tuple[Compiled, ...]:
+    """Compile every handler. PluginError carries Numba's own message and the place in the author's file."""
+    made = []
+    for handler in strategy.handlers():
+        kinds = (handler.takes, strategy.State, strategy.Params, handler.gives)
+        signature = types.int64(*(numba.from_dtype(kind.dtype) for kind in kinds))
+        try:
+            dispatcher = numba.njit(cache=True, nogil=True)(handler.function)
+            dispatcher.compile(signature)
+        except numba.core.errors.NumbaError as error:
+            raise PluginError(
+                f"strategy {strategy.__name__} does not compile: {handler.name}",
+                where=_where(handler.function),
+                got=str(error).strip(),
+                hint="mend it, or set `compiled = False` on the class to run it as plain Python",
+            ) from error
+        result = dispatcher.overloads[signature.args]
+        address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        made.append(Compiled(handler, int(address), dispatcher))
+    return tuple(made)
+
+
+T_TYPE, T_ADDRESS, T_OUT_TYPE, T_OUT_BYTES = range(4)
+
+
+def dispatch_table(compiled: tuple[Compiled, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """One row a handler: type taken, address, type given, bytes given."""
+    rows = [
+        (c.handler.takes.type_id, c.address, c.handler.gives.type_id, c.handler.gives.dtype.itemsize)
+        for c in compiled
+    ]
+    return np.array(rows, np.int64)

@@ -1,0 +1,145 @@
+"""The strategy's compiled loop: entered once, left at shutdown; nothing in it allocates or calls Python.
+
+Each turn takes what one input has, up to a batch, and commits it as one step. The handler writes into a scratch record
+that is zeroed before, so that a message's bytes depend on the handler alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sovereign.actors.strategy.compiling import (
+    T_ADDRESS,
+    T_OUT_BYTES,
+    T_OUT_TYPE,
+    T_TYPE,
+    call_handler,
+)
+from sovereign.runtime import atomics, histogram, kernels, layout, limits
+from sovereign.runtime.commit import begin, commit
+from sovereign.runtime.jit import njit
+from sovereign.runtime.loop import (
+    C_CLOCK_AT,
+    C_EVENTS_AT,
+    C_HOP_AT,
+    C_IDLES_AT,
+    C_IGNORED_AT,
+    C_ORIGIN_AT,
+    C_OUTPUTS_AT,
+    C_SERVICE_AT,
+    C_STEPS_AT,
+    C_STOP_AT,
+    C_TIMEOUT_AT,
+    C_WAIT,
+    C_WAITS_AT,
+    RUN,
+    STOP,
+    beat,
+    count,
+)
+
+X_RESULT_AT, X_SCRATCH_AT, X_SCRATCH_BYTES, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = range(6)
+
+
+@njit
+def _emit(w: Any, produced: Any, slot_in: Any, reader: Any, sequence: Any, out: Any, row: Any, now: Any) -> Any:
+    """Fill the next output slot from the scratch record."""
+    target = kernels.open_slot(
+        w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + produced + 1
+    )
+    origin = atomics.load_i64(slot_in + layout.SLOT_ORIGIN_NS)
+    kernels.stamp(target, origin, now, reader[kernels.R_ACTOR], sequence, w[kernels.W_GENERATION])
+    kernels.describe(target, row[T_OUT_TYPE], 0, row[T_OUT_BYTES])
+    atomics.copy_bytes(target + layout.SLOT_PAYLOAD, out, w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD)
+    return origin
+
+
+@njit
+def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
+    """Run the handler of the slot's type: row of the table and its result; -1: none handles it, -2: it raised."""
+    kind = np.int64(atomics.load_u32(slot + layout.SLOT_TYPE_ID))
+    for row in range(table.shape[0]):
+        if table[row, T_TYPE] == kind:
+            for word in range(x[X_SCRATCH_BYTES] // 8):
+                atomics.store_i64(x[X_SCRATCH_AT] + 8 * word, 0)
+            status = call_handler(
+                table[row, T_ADDRESS],
+                x[X_RESULT_AT],
+                slot + layout.SLOT_PAYLOAD,
+                state,
+                x[X_PARAMS_AT],
+                x[X_SCRATCH_AT],
+            )
+            return row, (-2 if status != 0 else atomics.load_i64(x[X_RESULT_AT]))
+    return -1, np.int64(0)
+
+
+@njit
+def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any, i: Any, wanted: Any) -> Any:
+    """One step over at most `wanted` slots of input i: events taken, or -1 when a handler raised."""
+    reader = readers[i]
+    started = beat(c)
+    now = kernels.now_ns(0, c[C_CLOCK_AT])
+    state = begin(s)
+    produced, handled, ignored = 0, 0, 0
+    free = kernels.room(w, wanted)
+    while handled < wanted and produced < free:
+        sequence = reader[kernels.R_CURSOR] + handled + 1
+        slot = kernels.slot_of(
+            reader[kernels.R_SLOTS], reader[kernels.R_MASK], reader[kernels.R_STRIDE], sequence
+        )
+        row, result = _handle(x, table, slot, state)
+        if result == -2:
+            x[X_BAD_INPUT], x[X_BAD_SEQUENCE] = i, sequence
+            return -1
+        ignored += row < 0
+        histogram.record(c[C_HOP_AT], now - atomics.load_i64(slot + layout.SLOT_PUBLISH_NS), 1)
+        if result > 0:
+            origin = _emit(w, produced, slot, reader, sequence, x[X_SCRATCH_AT], table[row], now)
+            histogram.record(c[C_ORIGIN_AT], now - origin, 1)
+            produced += 1
+        handled += 1
+    if handled == 0:
+        count(c[C_WAITS_AT], 1)
+        return 0
+    taken[:] = 0
+    taken[i] = handled
+    commit(s, w, readers, taken, produced)
+    count(c[C_EVENTS_AT], handled)
+    count(c[C_OUTPUTS_AT], produced)
+    count(c[C_IGNORED_AT], ignored)
+    count(c[C_STEPS_AT], 1)
+    histogram.record(c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // handled, handled)
+    return handled
+
+
+@njit
+def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any) -> Any:
+    """The loop. 0: stopped; 1: a handler raised, see `x`."""
+    idles = 0
+    while True:
+        stop = atomics.load_acquire(c[C_STOP_AT])
+        if stop == STOP:
+            return 0
+        worked = 0
+        waiting = 0
+        for i in range(s[5]):
+            ready = kernels.available(readers[i])
+            if ready > 0:
+                waiting += 1
+                done = _step(c, s, w, readers, taken, table, x, i, min(ready, limits.STEP_MAX_EVENTS))
+                if done < 0:
+                    return 1
+                worked += done
+        if worked > 0:
+            idles = 0
+            continue
+        if stop != RUN and waiting == 0:
+            return 0
+        idles += 1
+        beat(c)
+        count(c[C_IDLES_AT], 1)
+        parkable = s[5] if waiting == 0 else 0
+        kernels.idle(c[C_WAIT], idles, readers, parkable, c[C_TIMEOUT_AT])

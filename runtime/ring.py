@@ -365,7 +365,8 @@ class Reader:
         return self.ring.cursor - self.cursor
 
     def available(self) -> int:
-        """Slots that may be read now."""
+        """Slots that may be read now. Looks at the writer's cursor each time; kernels look when they have none left."""
+        self.words[kernels.R_SEEN] = self.words[kernels.R_CURSOR]
         return int(kernels.available(self.words))
 
     def slots(self, count: int) -> tuple[SlotArray, ...]:

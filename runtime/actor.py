@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-
 from sovereign.runtime.message import Message
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
 from sovereign.runtime import histogram, limits
 
 

@@ -29,10 +29,11 @@ from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.lease import Lease
 from sovereign.runtime.log import file_log
 from sovereign.runtime.loop import DRAIN, RUN, STOP, WAITS, LoopWords
-from sovereign.runtime.ring import Reader, Writer
+from sovereign.runtime.reader import Reader
 from sovereign.runtime.spec import ActorSpec, NodeSpec
 from sovereign.runtime.state import StateStore
 from sovereign.runtime.step import Step
+from sovereign.runtime.writer import Writer
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
@@ -68,9 +69,7 @@ class Host:
         self.loop = LoopWords(self.counters, self._wait_mode())
         self._store: StateStore | None = None
         self._step: Step | None = None
-        self.types = {
-            kind.type_id: kind for kinds in self.spec.upstream for kind in kinds
-        }
+        self.types = {kind.type_id: kind for kinds in self.spec.upstream for kind in kinds}
 
     def _wait_mode(self) -> int:
         """`auto` spins only on a core of its own; elsewhere spinning would take the neighbour's time."""
@@ -210,7 +209,7 @@ def _live(node: NodeSpec, index: int, alive_fd: int) -> int:
         host = Host(node, index)
         actor = load_entry(spec.entry)(host, spec.config)
         host.actor = actor
-        host.store  # noqa: B018  recovery stores the cursors before anything is claimed
+        host.store
         actor.setup()
     except SovereignError as error:
         log.error("cannot start", reason=str(error), exc_info=error.__cause__ is not None)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from sovereign.runtime import atomics, layout
 from sovereign.runtime.jit import external, njit, types
 
@@ -198,4 +197,4 @@ def register_membarrier() -> bool:
     """Let parked readers fence this process (membarrier(2), GLOBAL_EXPEDITED). False on an old kernel."""
     import ctypes
 
-    return ctypes.CDLL(None).syscall(_MEMBARRIER, 4, 0, 0) == 0
+    return bool(ctypes.CDLL(None).syscall(_MEMBARRIER, 4, 0, 0) == 0)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import typing
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-
 from sovereign.runtime.errors import SovereignError
 
 __all__ = ["Message"]
@@ -66,7 +66,7 @@ class Message:
     @classmethod
     def layout(cls) -> str:
         """One line a field: offset, type, name; then the size."""
-        fields = cls.dtype.fields or {}
+        fields: Mapping[str, Any] = cls.dtype.fields or {}
         lines = [
             f"{offset:5d}  {_spell(kind):<10} {name}"
             for name, (kind, offset, *_) in ((n, fields[n]) for n in cls.dtype.names or ())
@@ -76,7 +76,7 @@ class Message:
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """The layout as plain data, for manifests and error texts."""
-        fields = cls.dtype.fields or {}
+        fields: Mapping[str, Any] = cls.dtype.fields or {}
         return {
             "name": cls.__name__,
             "schema_id": f"{cls.schema_id:016x}",

@@ -16,7 +16,6 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 import posix_ipc
-
 from sovereign.runtime import limits
 from sovereign.runtime.errors import ResourceError, SovereignError
 
@@ -122,9 +121,7 @@ class Segment:
 
     def lock(self) -> bool:
         """Lock the pages in memory. False when RLIMIT_MEMLOCK forbids it."""
-        return bool(
-            _libc.mlock(ctypes.c_void_p(self.address), ctypes.c_size_t(self.bytes)) == 0
-        )
+        return bool(_libc.mlock(ctypes.c_void_p(self.address), ctypes.c_size_t(self.bytes)) == 0)
 
     def word(self, offset: int) -> npt.NDArray[np.int64]:
         """The i64 at `offset`, as an array of one: reading and writing it is a plain access."""
@@ -142,6 +139,9 @@ class Segment:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-
 from sovereign.runtime import commit, kernels, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError, ResourceError
 from sovereign.runtime.message import Message
-from sovereign.runtime.ring import Reader, Writer
+from sovereign.runtime.reader import Reader
 from sovereign.runtime.shm import Segment, segment_name
+from sovereign.runtime.writer import Writer
 
 
 class StateStore:
@@ -74,7 +74,10 @@ class StateStore:
             segment.memory[0:8] = np.frombuffer(layout.STATE_MAGIC, np.uint8)
         found = (
             segment.memory[0:8].tobytes(),
-            *(int(segment.word(at)[0]) for at in (8, layout.STATE_SCHEMA_AT, layout.STATE_BYTES_AT)),
+            *(
+                int(segment.word(at)[0])
+                for at in (8, layout.STATE_SCHEMA_AT, layout.STATE_BYTES_AT)
+            ),
             int(segment.word(layout.STATE_INPUTS_AT)[0]),
         )
         expected = (

@@ -43,7 +43,9 @@ class SmallNode:
         self.pids: dict[int, int] = {}
         given: list[Types] = [source]
         names = ["source", *(name for name, _, _ in actors), "test"]
-        specs = [ActorSpec(0, "source", "test", "", None, output=self._ring(0, names, source, capacity))]
+        specs = [
+            ActorSpec(0, "source", "test", "", None, output=self._ring(0, names, source, capacity))
+        ]
         for index, (name, entry, config) in enumerate(actors, 1):
             kind = load_entry(entry)
             gives = kind.gives(config, (given[-1],))
@@ -109,7 +111,10 @@ class SmallNode:
         return (self.folder / "logs" / f"{name}.log").read_text()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for index in list(self.pids):
             self.kill(index)

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sovereign.actors.strategy.actor import Config, StrategyHost
+from sovereign.actors.bus.actor import BusConfig
+from sovereign.actors.strategy.actor import StrategyConfig, StrategyHost
 from sovereign.actors.strategy.identity import PluginVersion
 from sovereign.actors.strategy.loading import load_strategy
+from sovereign.messages.time import Tick
 from sovereign.runtime import layout
 from sovereign.runtime.errors import PluginError
-from sovereign.runtime.ring import Observer, Reader, Writer
+from sovereign.runtime.observer import Observer
+from sovereign.runtime.reader import Reader
+from sovereign.runtime.writer import Writer
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
@@ -29,8 +33,8 @@ HOST = "sovereign.actors.strategy.actor:StrategyHost"
 BUS = "sovereign.actors.bus.actor:Bus"
 
 
-def _config(name: str = "EveryThird", **more: Any) -> Config:
-    return Config(plugin=f"strategies_for_tests:{name}", **more)
+def _config(name: str = "EveryThird", **more: Any) -> StrategyConfig:
+    return StrategyConfig(plugin=f"strategies_for_tests:{name}", **more)
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "plain"])
@@ -84,7 +88,7 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing() -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)
-    with SmallNode((Event,), ("bus", BUS, _bus_config()), ("s", HOST, _config())) as node:
+    with SmallNode((Event,), ("bus", BUS, BusConfig()), ("s", HOST, _config())) as node:
         writer, reader = Writer(node.name, "source", (Event,)), Reader(node.name, "s", "test")
         node.start(1)
         node.start(2)
@@ -103,12 +107,6 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing() -> None:
             numbers += _answers(reader)
         until(lambda: numbers.extend(_answers(reader)) or len(numbers) >= sent // 3)
         assert numbers == list(range(3, sent + 1, 3)), f"seed {seed}"
-
-
-def _bus_config() -> Any:
-    from sovereign.actors.bus.actor import Config as BusConfig
-
-    return BusConfig()
 
 
 def _answers(reader: Reader) -> list[int]:
@@ -171,7 +169,7 @@ def test_the_plugins_identity_stands_before_its_first_answer_and_once(node: Smal
 
 
 def test_the_bus_keeps_order_origin_and_bytes() -> None:
-    with SmallNode((Event,), ("bus", BUS, _bus_config())) as node:
+    with SmallNode((Event,), ("bus", BUS, BusConfig())) as node:
         writer, reader = Writer(node.name, "source", (Event,)), Reader(node.name, "bus", "test")
         node.start(1)
         for value in range(1, 1001):
@@ -185,9 +183,6 @@ def test_the_bus_keeps_order_origin_and_bytes() -> None:
 
 
 def test_ticks_come_at_multiples_of_their_period() -> None:
-    from sovereign.actors.bus.actor import Config as BusConfig
-    from sovereign.messages.time import Tick
-
     with SmallNode((Event,), ("bus", BUS, BusConfig(tick_ns=5_000_000))) as node:
         observer = Observer(node.name, "bus", "oldest")
         node.start(1)
@@ -209,7 +204,7 @@ def test_ticks_come_at_multiples_of_their_period() -> None:
 def test_a_plugin_that_is_not_there(name: str, said: str) -> None:
     with pytest.raises(PluginError, match=said):
         load_strategy(name)
-    assert said in StrategyHost.check(Config(plugin=name))[0]
+    assert said in StrategyHost.check(StrategyConfig(plugin=name))[0]
 
 
 @pytest.mark.parametrize("given", [{"evry": 1}, {"every": "x"}, {"every": 1 << 70}])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-
 from sovereign.actors.bus import loop
 from sovereign.messages.time import Tick
 from sovereign.runtime import limits
@@ -16,7 +15,7 @@ from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.message import Message
 
 
-class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class BusConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`tick_ns`: period of the ticks that the bus inserts, ns; 0: none."""
 
     tick_ns: int = 0
@@ -32,13 +31,13 @@ class Ticks(Message):
 class Bus(Actor):
     """Kind `bus`."""
 
-    Config = Config
+    Config = BusConfig
     State = Ticks
     needs_inputs = (1, limits.ACTOR_MAX_INPUTS)
     compiled = True
 
     @classmethod
-    def gives(cls, config: Config, upstream: tuple[Types, ...]) -> Types:
+    def gives(cls, config: BusConfig, upstream: tuple[Types, ...]) -> Types:
         """All that its inputs carry, and ticks when they are asked for."""
         kinds = dict.fromkeys(kind for kinds in upstream for kind in kinds)
         if config.tick_ns:
@@ -46,10 +45,12 @@ class Bus(Actor):
         return tuple(kinds)
 
     @classmethod
-    def check(cls, config: Config) -> list[str]:
+    def check(cls, config: BusConfig) -> list[str]:
         """A period below a microsecond is a mistake in the unit."""
         if config.tick_ns and config.tick_ns < 1_000:
-            return [f"tick_ns = {config.tick_ns} is below 1,000 ns: a period of milliseconds is usual"]
+            return [
+                f"tick_ns = {config.tick_ns} is below 1,000 ns: a period of milliseconds is usual"
+            ]
         return []
 
     def setup(self) -> None:

@@ -79,7 +79,9 @@ def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, i: Any, wanted: Any)
     count(c[C_EVENTS_AT], number)
     count(c[C_OUTPUTS_AT], number)
     count(c[C_STEPS_AT], 1)
-    histogram.record(c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // number, number)
+    histogram.record(
+        c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // number, number
+    )
     return number
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-
 from sovereign.actors.strategy import loop
 from sovereign.actors.strategy.api import Handler, Strategy
 from sovereign.actors.strategy.compiling import compile_handlers, dispatch_table
@@ -24,7 +23,7 @@ from sovereign.runtime.host import Host
 from sovereign.runtime.message import Message
 
 
-class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class StrategyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`plugin`: an entry point of `sovereign.strategies`, or `module:Class`. `params`: its parameters."""
 
     plugin: str
@@ -35,28 +34,28 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class StrategyHost(Actor):
     """Kind `strategy`."""
 
-    Config = Config
+    Config = StrategyConfig
     needs_inputs = (1, limits.ACTOR_MAX_INPUTS)
     compiled = True
 
     @classmethod
-    def takes(cls, config: Config) -> Types | None:
+    def takes(cls, config: StrategyConfig) -> Types | None:
         """Anything may stand in its inputs: what it does not handle is counted as ignored."""
         return tuple(dict.fromkeys(h.takes for h in load_strategy(config.plugin).handlers()))
 
     @classmethod
-    def gives(cls, config: Config, upstream: tuple[Types, ...]) -> Types:
+    def gives(cls, config: StrategyConfig, upstream: tuple[Types, ...]) -> Types:
         """The types that the handlers' last parameters name, and the record of the plugin's version."""
         handlers = load_strategy(config.plugin).handlers()
         return (*dict.fromkeys(h.gives for h in handlers), PluginVersion)
 
     @classmethod
-    def state_type(cls, config: Config) -> type[Message]:
+    def state_type(cls, config: StrategyConfig) -> type[Message]:
         """The plugin's State."""
         return load_strategy(config.plugin).State
 
     @classmethod
-    def check(cls, config: Config) -> list[str]:
+    def check(cls, config: StrategyConfig) -> list[str]:
         """Whether the plugin imports, and its parameters fit."""
         try:
             strategy = load_strategy(config.plugin)
@@ -66,7 +65,7 @@ class StrategyHost(Actor):
             return [str(error)]
         return []
 
-    def __init__(self, host: Host, config: Config) -> None:
+    def __init__(self, host: Host, config: StrategyConfig) -> None:
         super().__init__(host, config)
         self.strategy: type[Strategy] = load_strategy(config.plugin)
         wanted = config.compiled
@@ -76,9 +75,7 @@ class StrategyHost(Actor):
         """Compile, and say in the ring which code handles what follows."""
         self.params = self.strategy.params(self.config.params)
         self._params = np.frombuffer(bytearray(self.params.tobytes().ljust(8, b"\0")), np.uint8)
-        self._handlers: dict[int, Handler] = {
-            h.takes.type_id: h for h in self.strategy.handlers()
-        }
+        self._handlers: dict[int, Handler] = {h.takes.type_id: h for h in self.strategy.handlers()}
         if self.is_compiled:
             self._compiled = compile_handlers(self.strategy)
             self._table = dispatch_table(self._compiled)

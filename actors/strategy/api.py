@@ -24,7 +24,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.message import Message
 
@@ -67,7 +66,10 @@ class Strategy:
     def _handler(cls, name: str) -> Handler:
         raw = inspect.getattr_static(cls, name)
         function = raw.__func__ if isinstance(raw, staticmethod) else raw
-        scope = {**vars(inspect.getmodule(cls)), **{k: getattr(cls, k) for k in ("State", "Params")}}
+        scope = {
+            **vars(inspect.getmodule(cls)),
+            **{k: getattr(cls, k) for k in ("State", "Params")},
+        }
         try:
             hints = typing.get_type_hints(function, scope)
         except NameError as error:

@@ -14,7 +14,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-
 from sovereign.actors.strategy.api import Handler, Strategy, _where
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.jit import intrinsic
@@ -40,7 +39,9 @@ def call_handler(
         target = builder.inttoptr(args[0], kind.as_pointer())
         raised = cgutils.alloca_once(builder, byte)
         records = [builder.inttoptr(arg, byte) for arg in args[2:]]
-        return builder.call(target, [builder.inttoptr(args[1], word.as_pointer()), raised, *records])
+        return builder.call(
+            target, [builder.inttoptr(args[1], word.as_pointer()), raised, *records]
+        )
 
     return types.int32(*[types.int64] * 6), generate
 
@@ -73,7 +74,12 @@ T_TYPE, T_ADDRESS, T_OUT_TYPE, T_OUT_BYTES = range(4)
 def dispatch_table(compiled: tuple[Compiled, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """One row a handler: type taken, address, type given, bytes given."""
     rows = [
-        (c.handler.takes.type_id, c.address, c.handler.gives.type_id, c.handler.gives.dtype.itemsize)
+        (
+            c.handler.takes.type_id,
+            c.address,
+            c.handler.gives.type_id,
+            c.handler.gives.dtype.itemsize,
+        )
         for c in compiled
     ]
     return np.array(rows, np.int64)

@@ -36,7 +36,9 @@ def load_strategy(name: str) -> type[Strategy]:
         ) from error
     strategy = getattr(module, class_name, None)
     if not (isinstance(strategy, type) and issubclass(strategy, Strategy)):
-        known = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Strategy)]
+        known = [
+            k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Strategy)
+        ]
         raise PluginError(
             f"{module_name} has no strategy {class_name!r}",
             where=str(getattr(module, "__file__", "")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from sovereign.actors.strategy.compiling import (
     T_ADDRESS,
     T_OUT_BYTES,
@@ -44,7 +43,9 @@ X_RESULT_AT, X_SCRATCH_AT, X_SCRATCH_BYTES, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQU
 
 
 @njit
-def _emit(w: Any, produced: Any, slot_in: Any, reader: Any, sequence: Any, out: Any, row: Any, now: Any) -> Any:
+def _emit(
+    w: Any, produced: Any, slot_in: Any, reader: Any, sequence: Any, out: Any, row: Any, now: Any
+) -> Any:
     """Fill the next output slot from the scratch record."""
     target = kernels.open_slot(
         w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + produced + 1
@@ -77,7 +78,9 @@ def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
 
 
 @njit
-def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any, i: Any, wanted: Any) -> Any:
+def _step(
+    c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any, i: Any, wanted: Any
+) -> Any:
     """One step over at most `wanted` slots of input i: events taken, or -1 when a handler raised."""
     reader = readers[i]
     started = beat(c)
@@ -111,7 +114,9 @@ def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any, 
     count(c[C_OUTPUTS_AT], produced)
     count(c[C_IGNORED_AT], ignored)
     count(c[C_STEPS_AT], 1)
-    histogram.record(c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // handled, handled)
+    histogram.record(
+        c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // handled, handled
+    )
     return handled
 
 
@@ -129,7 +134,9 @@ def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any) ->
             ready = kernels.available(readers[i])
             if ready > 0:
                 waiting += 1
-                done = _step(c, s, w, readers, taken, table, x, i, min(ready, limits.STEP_MAX_EVENTS))
+                done = _step(
+                    c, s, w, readers, taken, table, x, i, min(ready, limits.STEP_MAX_EVENTS)
+                )
                 if done < 0:
                     return 1
                 worked += done

@@ -189,4 +189,21 @@ def pause(typing: Any) -> Any:
     return types.void(), generate
 
 
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at `address`, to read; harmless when it is not mapped."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        module, name = builder.module, "llvm.prefetch.p0"
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
+        )
+        pointer = _pointer(builder, args[0], ir.IntType(8))
+        builder.call(function, [pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 sched_yield = external("sched_yield", types.int32())

@@ -1,6 +1,6 @@
 """The state segment of one actor: made, checked, recovered.
 
-    page 0: magic, version, state's schema, bytes, inputs │ copy A │ copy B (each whole pages)
+    page 0: magic, version, state's schema, bytes, inputs, ring's generation │ copy A │ copy B (each whole pages)
 
 Recovery stores first: the input cursors that it derives stand in the readers' pages before anything is claimed, so a
 second kill in the middle of recovery repeats nothing.
@@ -58,6 +58,12 @@ class StateStore:
     def _schema(self) -> int:
         return self.state.schema_id if self.state else 0
 
+    @property
+    def _generation(self) -> int:
+        """Of the ring that the state belongs to: a ring made anew must not meet an old state."""
+        rings = [end.ring for end in (self.output, *self.inputs) if end is not None]
+        return rings[0].generation if rings else 0
+
     def _attach(self, name: str, size: int) -> Segment:
         try:
             segment = Segment.open(name, writable=True)
@@ -67,6 +73,7 @@ class StateStore:
             segment.word(layout.STATE_SCHEMA_AT)[0] = self._schema
             segment.word(layout.STATE_BYTES_AT)[0] = size
             segment.word(layout.STATE_INPUTS_AT)[0] = len(self.inputs)
+            segment.word(layout.STATE_GENERATION_AT)[0] = self._generation
             if self.state is not None:
                 first = limits.PAGE_BYTES + layout.COPY_STATE_AT
                 initial = np.frombuffer(self.state.new().tobytes(), np.uint8)
@@ -79,6 +86,7 @@ class StateStore:
                 for at in (8, layout.STATE_SCHEMA_AT, layout.STATE_BYTES_AT)
             ),
             int(segment.word(layout.STATE_INPUTS_AT)[0]),
+            int(segment.word(layout.STATE_GENERATION_AT)[0]),
         )
         expected = (
             layout.STATE_MAGIC,
@@ -86,12 +94,13 @@ class StateStore:
             self._schema,
             size,
             len(self.inputs),
+            self._generation,
         )
         if found != expected:
             raise LayoutError(
                 "the state that stands in shared memory has another layout",
                 where=f"/dev/shm{name}",
-                got=f"(magic, version, schema, bytes, inputs) = {found}",
+                got=f"(magic, version, schema, bytes, inputs, generation) = {found}",
                 expected=str(expected),
                 hint="`sovereign up --fresh` begins with a new State",
             )

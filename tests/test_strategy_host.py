@@ -211,3 +211,17 @@ def test_a_plugin_that_is_not_there(name: str, said: str) -> None:
 def test_parameters_are_checked(given: dict[str, Any]) -> None:
     with pytest.raises(PluginError):
         EveryThird.params(given)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_handler_may_give_several_at_once(compiled: bool) -> None:
+    config = _config("TwoSided", compiled=compiled)
+    assert StrategyHost.max_step_outputs(config) == 3
+    with SmallNode((Event,), ("s", HOST, config), capacity=64) as node:
+        writer, reader = Writer(node.name, "source", (Event,)), Reader(node.name, "s", "test")
+        node.start(1)
+        expected = [v for n in range(1, 21) for v in ([-n, n, 0] if n % 10 == 0 else [-n, n])]
+        _feed(writer, range(1, 21))
+        answers = layout.payload(_take(reader, len(expected)), Answer.dtype)
+        assert answers["value"].tolist() == expected
+        assert answers["number"].sum() == 18

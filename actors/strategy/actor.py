@@ -16,7 +16,7 @@ from sovereign.actors.strategy.api import Handler, Strategy
 from sovereign.actors.strategy.compiling import compile_handlers, dispatch_table
 from sovereign.actors.strategy.identity import PluginVersion, identify
 from sovereign.actors.strategy.loading import load_strategy
-from sovereign.runtime import layout, limits
+from sovereign.runtime import limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.host import Host
@@ -50,6 +50,11 @@ class StrategyHost(Actor):
         return (*dict.fromkeys(h.gives for h in handlers), PluginVersion)
 
     @classmethod
+    def max_step_outputs(cls, config: StrategyConfig) -> int:
+        """The most that one of its handlers gives at once."""
+        return max(h.most for h in load_strategy(config.plugin).handlers())
+
+    @classmethod
     def state_type(cls, config: StrategyConfig) -> type[Message]:
         """The plugin's State."""
         return load_strategy(config.plugin).State
@@ -79,13 +84,13 @@ class StrategyHost(Actor):
         if self.is_compiled:
             self._compiled = compile_handlers(self.strategy)
             self._table = dispatch_table(self._compiled)
-            stride = self.host.output.ring.stride if self.host.output else limits.SLOT_MAX_BYTES
-            self._scratch = np.zeros(stride // 8, np.int64)
+            size = max(c.handler.gives.dtype.itemsize * c.handler.most for c in self._compiled)
+            self._scratch = np.zeros(size // 8 + 1, np.int64)
             self._result = np.zeros(1, np.int64)
             self._x = np.zeros(8, np.int64)
             self._x[loop.X_RESULT_AT] = self._result.ctypes.data
             self._x[loop.X_SCRATCH_AT] = self._scratch.ctypes.data
-            self._x[loop.X_SCRATCH_BYTES] = stride - layout.SLOT_PAYLOAD
+            self._x[loop.X_MOST] = max(c.handler.most for c in self._compiled)
             self._x[loop.X_PARAMS_AT] = self._params.ctypes.data
             self._taken = np.zeros(max(1, len(self.host.inputs)), np.int64)
             self._warm()
@@ -121,26 +126,33 @@ class StrategyHost(Actor):
     def _python_step(self) -> int:
         """One event of one input, in plain Python."""
         for i, reader in enumerate(self.host.inputs):
-            if reader.available() == 0 or (self.host.output and self.host.output.free < 1):
+            most = max(h.most for h in self._handlers.values())
+            if reader.available() == 0 or (self.host.output and self.host.output.free < most):
                 continue
             slot = reader.slots(1)[0][0]
             handler = self._handlers.get(int(slot["type_id"]))
             state = self.host.steps.begin()
             if handler is not None:
-                out = handler.gives.new()
-                event = handler.takes.view(bytes(slot["payload"])[: handler.takes.dtype.itemsize])
-                if self._call(handler, event, state, out, int(slot["sequence"])) > 0:
-                    cause = (self.host.input_specs[i].actor_index, int(slot["sequence"]))
-                    self.host.steps.put(
-                        handler.gives, out, origin_ns=int(slot["origin_ns"]), cause=cause
-                    )
-                    self.host.counters["outputs"] += 1
+                self._answer(i, slot, handler, state)
             else:
                 self.host.counters["ignored"] += 1
             self.host.steps.commit([int(j == i) for j in range(len(self.host.inputs))])
             self.host.counters["events"] += 1
             return 1
         return 0
+
+    def _answer(self, i: int, slot: Any, handler: Handler, state: Any) -> None:
+        """Run a handler on the slot and put what it gives."""
+        sequence = int(slot["sequence"])
+        event = handler.takes.view(bytes(slot["payload"])[: handler.takes.dtype.itemsize])
+        outs = handler.gives.array(handler.most)
+        out = outs if handler.most > 1 else outs[0]
+        for k in range(min(self._call(handler, event, state, out, sequence), handler.most)):
+            cause = (self.host.input_specs[i].actor_index, sequence)
+            self.host.steps.put(
+                handler.gives, outs[k], origin_ns=int(slot["origin_ns"]), cause=cause
+            )
+            self.host.counters["outputs"] += 1
 
     def _call(self, handler: Handler, event: Any, state: Any, out: Any, sequence: int) -> int:
         """Run a handler as plain Python; PluginError carries the author's traceback and the values."""
@@ -167,7 +179,9 @@ class StrategyHost(Actor):
                 if handler is not None:
                     raw = bytes(slot["payload"])[: handler.takes.dtype.itemsize]
                     event = handler.takes.view(raw)
-                    self._call(handler, event, state, handler.gives.new(), int(slot["sequence"]))
+                    outs = handler.gives.array(handler.most)
+                    out = outs if handler.most > 1 else outs[0]
+                    self._call(handler, event, state, out, int(slot["sequence"]))
         raise PluginError(
             f"{self.strategy.__name__} raised on event {sequence} when compiled, and not as plain Python",
             hint="compiled arithmetic differs: look for integer overflow and division by zero",

@@ -12,6 +12,9 @@
             ...
             return 1            # `out` goes; 0: it does not
 
+A handler that may send several at once says how many: `out: Annotated[NewOrder, 2]`; then `out` is an array of records,
+and what is returned is how many of them go, in order.
+
 The annotations wire it: `event` names the type taken, `out` the type given. A handler is deterministic: no clock, no
 randomness, no I/O; time comes in as `Tick`. The same function runs compiled, in a test, and in a replay.
 """
@@ -24,6 +27,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from sovereign.runtime import limits
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.message import Message
 
@@ -41,6 +45,7 @@ class Handler(NamedTuple):
     function: Callable[..., int]
     takes: type[Message]
     gives: type[Message]
+    most: int = 1
 
 
 class Strategy:
@@ -71,7 +76,7 @@ class Strategy:
             **{k: getattr(cls, k) for k in ("State", "Params")},
         }
         try:
-            hints = typing.get_type_hints(function, scope)
+            hints = typing.get_type_hints(function, scope, include_extras=True)
         except NameError as error:
             raise PluginError(
                 f"{cls.__name__}.{name}: an annotation does not resolve: {error}",
@@ -85,7 +90,10 @@ class Strategy:
                 got=f"({', '.join(words)})",
                 expected="a @staticmethod with (event, state, params, out)",
             )
-        kinds = hints.get(words[0]), hints.get(words[3])
+        given, most = hints.get(words[3]), 1
+        if typing.get_origin(given) is typing.Annotated:
+            given, most = typing.get_args(given)[:2]
+        kinds = hints.get(words[0]), given
         for word, kind in zip((words[0], words[3]), kinds, strict=True):
             if not (isinstance(kind, type) and issubclass(kind, Message)):
                 raise PluginError(
@@ -95,7 +103,13 @@ class Strategy:
                     expected="a subclass of Message as its annotation",
                 )
         takes, gives = typing.cast(tuple[type[Message], type[Message]], kinds)
-        return Handler(name, function, takes, gives)
+        if not 1 <= most <= limits.STEP_MAX_OUTPUTS_PER_EVENT:
+            raise PluginError(
+                f"{cls.__name__}.{name} gives {most} messages at once",
+                where=_where(function),
+                expected=f"1 to {limits.STEP_MAX_OUTPUTS_PER_EVENT}",
+            )
+        return Handler(name, function, takes, gives, most)
 
     @classmethod
     def params(cls, given: dict[str, Any]) -> Any:

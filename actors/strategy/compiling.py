@@ -46,12 +46,48 @@ def call_handler(
     return types.int32(*[types.int64] * 6), generate
 
 
+@intrinsic
+def call_handler_many(
+    typing: Any,
+    address: Any,
+    result: Any,
+    event: Any,
+    state: Any,
+    params: Any,
+    out: Any,
+    most: Any,
+    size: Any,
+) -> Any:
+    """The same for a handler whose `out` is an array of `most` records of `size` bytes (Numba's array, flattened)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word, byte = ir.IntType(64), ir.IntType(8).as_pointer()
+        array = [byte, byte, word, word, byte, word, word]
+        kind = ir.FunctionType(
+            ir.IntType(32), [word.as_pointer(), byte.as_pointer()] + [byte] * 3 + array
+        )
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        raised = cgutils.alloca_once(builder, byte)
+        records = [builder.inttoptr(arg, byte) for arg in args[2:5]]
+        nothing = ir.Constant(byte, None)
+        data = builder.inttoptr(args[5], byte)
+        flat = [nothing, nothing, args[6], args[7], data, args[6], args[7]]
+        return builder.call(
+            target, [builder.inttoptr(args[1], word.as_pointer()), raised, *records, *flat]
+        )
+
+    return types.int32(*[types.int64] * 8), generate
+
+
 def compile_handlers(strategy: type[Strategy]) -> tuple[Compiled, ...]:
     """Compile every handler. PluginError carries Numba's own message and the place in the author's file."""
     made = []
     for handler in strategy.handlers():
         kinds = (handler.takes, strategy.State, strategy.Params, handler.gives)
-        signature = types.int64(*(numba.from_dtype(kind.dtype) for kind in kinds))
+        records = [numba.from_dtype(kind.dtype) for kind in kinds]
+        if handler.most > 1:
+            records[3] = types.Array(records[3], 1, "C")
+        signature = types.int64(*records)
         try:
             dispatcher = numba.njit(cache=True, nogil=True)(handler.function)
             dispatcher.compile(signature)
@@ -68,17 +104,18 @@ def compile_handlers(strategy: type[Strategy]) -> tuple[Compiled, ...]:
     return tuple(made)
 
 
-T_TYPE, T_ADDRESS, T_OUT_TYPE, T_OUT_BYTES = range(4)
+T_TYPE, T_ADDRESS, T_OUT_TYPE, T_OUT_BYTES, T_MOST = range(5)
 
 
 def dispatch_table(compiled: tuple[Compiled, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """One row a handler: type taken, address, type given, bytes given."""
+    """One row a handler: type taken, address, type given, bytes given, most at once."""
     rows = [
         (
             c.handler.takes.type_id,
             c.address,
             c.handler.gives.type_id,
             c.handler.gives.dtype.itemsize,
+            c.handler.most,
         )
         for c in compiled
     ]

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from sovereign.actors.strategy.compiling import (
     T_ADDRESS,
+    T_MOST,
     T_OUT_BYTES,
     T_OUT_TYPE,
     T_TYPE,
     call_handler,
+    call_handler_many,
 )
 from sovereign.runtime import atomics, histogram, kernels, layout, limits
 from sovereign.runtime.commit import begin, commit
@@ -39,21 +41,24 @@ from sovereign.runtime.loop import (
     count,
 )
 
-X_RESULT_AT, X_SCRATCH_AT, X_SCRATCH_BYTES, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = range(6)
+X_RESULT_AT, X_SCRATCH_AT, X_MOST, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = range(6)
 
 
 @njit
 def _emit(
     w: Any, produced: Any, slot_in: Any, reader: Any, sequence: Any, out: Any, row: Any, now: Any
 ) -> Any:
-    """Fill the next output slot from the scratch record."""
+    """Fill the next output slot from the record at `out`; the rest of the slot is zeroed."""
     target = kernels.open_slot(
         w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + produced + 1
     )
     origin = atomics.load_i64(slot_in + layout.SLOT_ORIGIN_NS)
     kernels.stamp(target, origin, now, reader[kernels.R_ACTOR], sequence, w[kernels.W_GENERATION])
-    kernels.describe(target, row[T_OUT_TYPE], 0, row[T_OUT_BYTES])
-    atomics.copy_bytes(target + layout.SLOT_PAYLOAD, out, w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD)
+    size = row[T_OUT_BYTES]
+    kernels.describe(target, row[T_OUT_TYPE], 0, size)
+    atomics.copy_bytes(target + layout.SLOT_PAYLOAD, out, size)
+    for at in range(layout.SLOT_PAYLOAD + size, w[kernels.W_STRIDE]):
+        atomics.store_u8(target + at, 0)
     return origin
 
 
@@ -63,17 +68,20 @@ def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
     kind = np.int64(atomics.load_u32(slot + layout.SLOT_TYPE_ID))
     for row in range(table.shape[0]):
         if table[row, T_TYPE] == kind:
-            for word in range(x[X_SCRATCH_BYTES] // 8):
-                atomics.store_i64(x[X_SCRATCH_AT] + 8 * word, 0)
-            status = call_handler(
-                table[row, T_ADDRESS],
-                x[X_RESULT_AT],
-                slot + layout.SLOT_PAYLOAD,
-                state,
-                x[X_PARAMS_AT],
-                x[X_SCRATCH_AT],
-            )
-            return row, (-2 if status != 0 else atomics.load_i64(x[X_RESULT_AT]))
+            size, most = table[row, T_OUT_BYTES], table[row, T_MOST]
+            for at in range(size * most):
+                atomics.store_u8(x[X_SCRATCH_AT] + at, 0)
+            event = slot + layout.SLOT_PAYLOAD
+            address, result, out = table[row, T_ADDRESS], x[X_RESULT_AT], x[X_SCRATCH_AT]
+            if most == 1:
+                status = call_handler(address, result, event, state, x[X_PARAMS_AT], out)
+            else:
+                status = call_handler_many(
+                    address, result, event, state, x[X_PARAMS_AT], out, most, size
+                )
+            if status != 0:
+                return row, np.int64(-2)
+            return row, min(atomics.load_i64(result), most)
     return -1, np.int64(0)
 
 
@@ -87,8 +95,8 @@ def _step(
     now = kernels.now_ns(0, c[C_CLOCK_AT])
     state = begin(s)
     produced, handled, ignored = 0, 0, 0
-    free = kernels.room(w, wanted)
-    while handled < wanted and produced < free:
+    free = kernels.room(w, wanted * x[X_MOST])
+    while handled < wanted and produced + x[X_MOST] <= free:
         sequence = reader[kernels.R_CURSOR] + handled + 1
         slot = kernels.slot_of(
             reader[kernels.R_SLOTS], reader[kernels.R_MASK], reader[kernels.R_STRIDE], sequence
@@ -99,8 +107,9 @@ def _step(
             return -1
         ignored += row < 0
         histogram.record(c[C_HOP_AT], now - atomics.load_i64(slot + layout.SLOT_PUBLISH_NS), 1)
-        if result > 0:
-            origin = _emit(w, produced, slot, reader, sequence, x[X_SCRATCH_AT], table[row], now)
+        for k in range(result):
+            out = x[X_SCRATCH_AT] + k * table[row, T_OUT_BYTES]
+            origin = _emit(w, produced, slot, reader, sequence, out, table[row], now)
             histogram.record(c[C_ORIGIN_AT], now - origin, 1)
             produced += 1
         handled += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from sovereign.actors.strategy import Strategy
@@ -46,6 +48,18 @@ class EveryThird(Strategy):
             out.value = event.value
             return 1
         return 0
+
+
+class TwoSided(Strategy):
+    """Answers each event twice, and a third time when told."""
+
+    @staticmethod
+    def on_event(event: Event, state: Message, params: Message, out: Annotated[Answer, 3]) -> int:
+        """Negative and positive; the third only for multiples of ten."""
+        out[0].value = -event.value
+        out[1].value = event.value
+        out[2].number = 9
+        return 3 if event.value % 10 == 0 else 2
 
 
 class DoesNotCompile(Strategy):

@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` and `make test`. Neither needs root.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: env demo test check bench clean wheel lock
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@deploy/check-system.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: env
+	$(BIN)/sovereign demo
+
+test: env
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	mkdir -p build/typed && ln -sfn ../.. build/typed/sovereign && ln -sfn ../../enclave_signer build/typed/enclave_signer
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml -p sovereign.runtime -p sovereign.messages -p sovereign.topology -p sovereign.actors -p sovereign.cli -p enclave_signer
+	$(BIN)/lint-imports
+
+wheel: env
+	rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+
+bench: env
+	$(BIN)/sovereign bench all --out benchmarks/results
+
+lock:
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

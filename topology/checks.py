@@ -1,0 +1,185 @@
+"""What must hold of a graph of actors, beyond the types of its keys. Each check tells all the mistakes it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sovereign.runtime import limits
+from sovereign.topology.blame import blame
+from sovereign.topology.mistake import Mistake, nearest
+from sovereign.topology.model import Part, Topology, Wire
+from sovereign.topology.source import dotted
+from sovereign.topology.wiring import find_cycle, is_silent, reaches, told
+
+__all__ = ["check_graph"]
+
+Check = Callable[[Topology], Iterator[Mistake]]
+
+
+def _inputs(topology: Topology) -> Iterator[tuple[Part, Wire]]:
+    return ((part, wire) for part in topology.parts for wire in part.wires)
+
+
+def _at(topology: Topology, code: str, what: str, wire: Wire, **more: str) -> Mistake:
+    path = wire.name_path
+    if not topology.source.has(path):
+        path = wire.path
+    return Mistake(code, what, topology.source.value(path), dotted(path), **more)
+
+
+def unknown_inputs(topology: Topology) -> Iterator[Mistake]:
+    """Every input names an actor that has an output ring."""
+    names = [part.name for part in topology.parts]
+    for part, wire in _inputs(topology):
+        above = topology.part(wire.upstream)
+        if above is None:
+            close = nearest(wire.upstream, names)
+            yield _at(
+                topology,
+                "unknown-input",
+                f'no actor is named "{wire.upstream}"',
+                wire,
+                expected=", ".join(name for name in names if name != part.name),
+                hint=f'did you mean "{close}"?' if close else "",
+            )
+        elif is_silent(topology, above):
+            what = f'"{above.name}" has no output ring to read'
+            got = f'kind "{above.common.kind}" gives no messages'
+            yield _at(topology, "no-ring", what, wire, got=got)
+
+
+def repeated_inputs(topology: Topology) -> Iterator[Mistake]:
+    """No actor reads one ring twice."""
+    for part in topology.parts:
+        seen: set[str] = set()
+        for wire in part.wires:
+            if wire.upstream in seen:
+                what = f'"{part.name}" reads "{wire.upstream}" twice'
+                yield _at(topology, "input-twice", what, wire, hint="leave one of them out")
+            seen.add(wire.upstream)
+
+
+def input_counts(topology: Topology) -> Iterator[Mistake]:
+    """Each kind has as many inputs as it can use."""
+    for part in topology.parts:
+        if part.cls is None:
+            continue
+        fewest, most = part.cls.needs_inputs
+        most = min(most, limits.ACTOR_MAX_INPUTS)
+        count = len(part.wires)
+        if fewest <= count <= most:
+            continue
+        written = topology.source.tree["actors"][part.name].get("inputs")
+        if isinstance(written, list) and len(written) != count:
+            continue  # some could not be read, and that is told
+        path = (*part.path, "inputs")
+        at_key = topology.source.key(path if topology.source.has(path) else part.path)
+        span = str(fewest) if fewest == most else f"{fewest} to {most}"
+        yield Mistake(
+            "inputs",
+            f'"{part.name}" has {count} inputs; a {part.common.kind} has {span}',
+            at_key,
+            dotted(path),
+            hint='inputs = ["NAME"]: the actor it shall read' if count < fewest else "",
+        )
+
+
+def cycles(topology: Topology) -> Iterator[Mistake]:
+    """Every cycle passes through a feedback input."""
+    for _, wire, way in find_cycle(topology):
+        yield _at(
+            topology,
+            "cycle",
+            f"a cycle without a feedback input: {' → '.join(way)}",
+            wire,
+            hint=f'mark the input that closes it: {{ from = "{wire.upstream}", feedback = true }}',
+        )
+
+
+def feedback(topology: Topology) -> Iterator[Mistake]:
+    """Feedback inputs close a cycle, and are gates."""
+    for part, wire in _inputs(topology):
+        if not wire.feedback or topology.part(wire.upstream) is None:
+            continue
+        if reaches(topology, part.name, wire.upstream) is None:
+            what = f'the input "{wire.upstream}" is marked as feedback, but closes no cycle'
+            hint = (
+                f'"{wire.upstream}"' + ": as a plain input it holds its writer back, not the node"
+            )
+            yield _at(topology, "feedback", what, wire, hint=hint)
+        elif not wire.gate:
+            what = f'the input "{wire.upstream}" is feedback and no gate: it would lose messages'
+            yield _at(topology, "feedback", what, wire, hint="leave gate = false out")
+
+
+def reader_types(topology: Topology) -> Iterator[Mistake]:
+    """Every input brings something that its reader takes."""
+    for part in topology.parts:
+        if part.cls is None or part.config is None:
+            continue
+        try:
+            takes = part.cls.takes(part.config)
+        except Exception as error:
+            yield told(topology, part, error)
+            continue
+        if takes is None:
+            continue
+        known = {kind.schema_id for kind in takes}
+        for wire, carried in zip(part.wires, part.carries, strict=True):
+            if carried and not any(kind.schema_id in known for kind in carried):
+                names = {kind.__name__ for kind in takes} & {kind.__name__ for kind in carried}
+                yield _at(
+                    topology,
+                    "types",
+                    f'"{part.name}" takes nothing of what "{wire.upstream}" gives',
+                    wire,
+                    got=", ".join(kind.__name__ for kind in carried),
+                    expected=", ".join(kind.__name__ for kind in takes),
+                    hint=f"the layouts of {', '.join(sorted(names))} differ" if names else "",
+                )
+
+
+def own_checks(topology: Topology) -> Iterator[Mistake]:
+    """What each kind itself says of its configuration."""
+    for part in topology.parts:
+        if part.cls is None or part.config is None:
+            continue
+        try:
+            sentences = part.cls.check(part.config)
+        except Exception as error:
+            yield told(topology, part, error)
+            continue
+        for sentence in sentences:
+            yield blame(topology, part, sentence)
+
+
+def counts(topology: Topology) -> Iterator[Mistake]:
+    """Not more actors than a node has blocks, nor more readers than a ring has pages."""
+    if len(topology.parts) > limits.NODE_MAX_ACTORS:
+        part = topology.parts[limits.NODE_MAX_ACTORS]
+        what = f"a node has at most {limits.NODE_MAX_ACTORS} actors; this is one too many"
+        place = topology.source.key(part.path)
+        yield Mistake("limit", what, place, dotted(part.path), f"{len(topology.parts)} actors")
+    for part in topology.parts:
+        readers = topology.readers(part.name)
+        if len(readers) > limits.RING_MAX_READERS:
+            what = f'"{part.name}" has {len(readers)} readers'
+            expected = f"at most {limits.RING_MAX_READERS} readers a ring"
+            yield _at(topology, "limit", what, readers[-1][1], expected=expected)
+
+
+CHECKS: tuple[Check, ...] = (
+    unknown_inputs,
+    repeated_inputs,
+    input_counts,
+    cycles,
+    feedback,
+    reader_types,
+    own_checks,
+    counts,
+)
+
+
+def check_graph(topology: Topology) -> list[Mistake]:
+    """All mistakes of the graph. `flow_types` must have run."""
+    return [mistake for check in CHECKS for mistake in check(topology)]

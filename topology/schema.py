@@ -1,0 +1,75 @@
+"""The keys of a topology file that belong to every node and every actor.
+
+What an actor's table holds beside these is its kind's own: the kind's `Config` says which keys and which types.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sovereign.runtime import limits
+
+__all__ = ["COMMON_KEYS", "NAME_PATTERN", "RESERVED", "Common", "Input", "Node", "Restart", "Ring"]
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+RESERVED = frozenset({"node"})
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=NAME_PATTERN,
+        max_length=limits.ACTOR_NAME_MAX_BYTES,
+        description="letters, digits, - and _",
+    ),
+]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Node(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """[node]: what concerns the node as a whole. Relative paths are relative to the file."""
+
+    name: Name
+    run_dir: str | None = None
+    archive_dir: str | None = None
+
+
+class Ring(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The actor's output ring. Its capacity is counted in slots: a power of two."""
+
+    capacity: Annotated[int, Meta(ge=limits.RING_MIN_SLOTS, le=limits.RING_MAX_SLOTS)]
+
+
+class Restart(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """When a dead actor comes back, and how fast; too many failures in the window halt the node."""
+
+    policy: Literal["on-failure", "always", "never"] = "on-failure"
+    backoff_ms: Annotated[int, Meta(ge=1, le=60_000)] = 50
+    max_backoff_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
+    max_failures: Positive = 5
+    window_s: Annotated[float, Meta(gt=0)] = 60.0
+
+
+class Input(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One input: whose ring it reads, whether it holds the writer back, whether it closes a cycle."""
+
+    source: str = msgspec.field(name="from")
+    gate: bool = True
+    feedback: bool = False
+
+
+class Common(msgspec.Struct, kw_only=True):
+    """[actors.NAME]: the keys that every kind has."""
+
+    kind: str
+    inputs: list[str | Input] = []
+    cpu: Annotated[int, Meta(ge=0)] | None = None
+    wait: Literal["auto", "spin", "yield", "park"] = "auto"
+    ring: Ring | None = None
+    restart: Restart | None = None
+    heartbeat_limit_ns: Positive = limits.HEARTBEAT_LIMIT_NS
+
+
+COMMON_KEYS: tuple[str, ...] = tuple(field.encode_name for field in msgspec.structs.fields(Common))

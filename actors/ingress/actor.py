@@ -1,0 +1,199 @@
+"""Ingress: packets from a driver, through a decoder, as messages into the ring.
+
+Guarantees: one decoder serves every driver, with the same bytes; a file goes on after kill -9 at the frame that was not
+published; gaps, duplicates and malformed packets are counted, and gaps are messages too.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from sovereign.actors.ingress import claim, loop
+from sovereign.actors.ingress.decoder import Decoder
+from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames
+from sovereign.actors.ingress.drivers.udp import UdpDriver, UdpSocket
+from sovereign.actors.ingress.frames import Frames
+from sovereign.actors.ingress.plugins import decoder_class, make_decoder
+from sovereign.runtime import kernels
+from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.errors import InputError, SovereignError
+from sovereign.runtime.message import Message
+
+
+class IngressConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`driver`: where packets come from, by `kind` ("pcap" or "udp"). `decoder`: its `kind`, and its own keys."""
+
+    driver: PcapDriver | UdpDriver
+    decoder: dict[str, Any]
+
+
+class Position(Message):
+    """The next frame, and the decoder's words (`claim.D_*`: next sequence, gaps, duplicates, …)."""
+
+    frame: np.int64
+    decoder: Annotated[np.int64, claim.STATE_WORDS]
+
+
+class Ingress(Actor):
+    """Kind `ingress`."""
+
+    Config = IngressConfig
+    State = Position
+    needs_inputs = (0, 0)
+    compiled = True
+    is_source = True
+
+    @classmethod
+    def gives(cls, config: IngressConfig, upstream: tuple[Types, ...]) -> Types:
+        """What the decoder gives."""
+        return decoder_class(config.decoder).gives
+
+    @classmethod
+    def max_step_outputs(cls, config: IngressConfig) -> int:
+        """Most messages of one packet."""
+        return decoder_class(config.decoder).most_per_packet
+
+    @classmethod
+    def check(cls, config: IngressConfig) -> list[str]:
+        """Whether the decoder can be made and the file is there."""
+        wrong = []
+        try:
+            make_decoder(config.decoder)
+            if isinstance(config.driver, PcapDriver):
+                config.driver.factor()
+                if not Path(config.driver.path).is_file():
+                    wrong.append(f"driver.path: there is no file {config.driver.path}")
+        except SovereignError as error:
+            wrong.append(str(error))
+        return wrong
+
+    def setup(self) -> None:
+        """Load the frames or open the socket; compile the decoder and the loop."""
+        self.decoder: Decoder = make_decoder(self.config.decoder)
+        address, self._keep = claim.compiled_address(self.decoder.kernel)
+        self._result = np.zeros(1, np.int64)
+        self._saved = np.zeros(claim.STATE_WORDS, np.int64)
+        output = self.host.output
+        assert output is not None
+        self._claim = np.zeros(claim.CLAIM_WORDS, np.int64)
+        self._claim[claim.K_SLOTS] = output.words[kernels.W_SLOTS]
+        self._claim[claim.K_MASK] = output.words[kernels.W_MASK]
+        self._claim[claim.K_STRIDE] = output.words[kernels.W_STRIDE]
+        self._taken = np.zeros(1, np.int64)
+        self._g = np.zeros(loop.G_WORDS, np.int64)
+        counters = self.host.counters
+        for place, value in (
+            (loop.G_DECODE, address),
+            (loop.G_RESULT_AT, self._result.ctypes.data),
+            (loop.G_CLAIM_AT, self._claim.ctypes.data),
+            (loop.G_SAVED_AT, self._saved.ctypes.data),
+            (loop.G_BATCH, 64),
+            (loop.G_PACKETS_AT, counters.at("packets")),
+            (loop.G_BYTES_AT, counters.at("bytes")),
+            (loop.G_GAPS_AT, counters.at("gaps")),
+            (loop.G_DUPLICATES_AT, counters.at("duplicates")),
+            (loop.G_MALFORMED_AT, counters.at("malformed")),
+            (loop.G_DONE_AT, counters.at("done")),
+        ):
+            self._g[place] = value
+        counters["done"] = 0
+        driver = self.config.driver
+        if isinstance(driver, PcapDriver):
+            self._open_file(driver)
+        else:
+            self._open_socket(driver)
+        self._g[loop.G_TABLES_AT] = self.decoder.tables.ctypes.data
+        self._warm()
+
+    def _open_file(self, driver: PcapDriver) -> None:
+        self._socket: UdpSocket | None = None
+        self._frames = load_frames(driver, self.decoder)
+        if self._frames.cut_at >= 0:
+            self.host.log.warning(
+                "the file is cut short: what stands whole before is delivered",
+                file=driver.path,
+                byte=self._frames.cut_at,
+                frames=len(self._frames),
+            )
+        if len(self._frames) == 0:
+            raise InputError(
+                "the file holds no packet for this ingress",
+                where=driver.path,
+                got=f"groups = {driver.groups}" if driver.groups else "no UDP packet",
+                hint="leave driver.groups out to take all",
+            )
+        self._g[loop.G_FRAMES] = len(self._frames)
+        self._g[loop.G_PACE_E6] = round(driver.factor() * 1_000_000)
+
+    def _open_socket(self, driver: UdpDriver) -> None:
+        self._socket = UdpSocket(driver)
+        zero = np.zeros(1, np.int64)
+        self._frames = Frames(self._socket.buffer, zero, zero.copy(), zero.copy())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        store, frames = self.host.store, self._frames
+        return (
+            self.host.loop.words,
+            store.words,
+            store.out_words,
+            store.readers,
+            self._taken,
+            self._g,
+            frames.content.ctypes.data,
+            frames.offset,
+            frames.length,
+            frames.time_ns,
+        )
+
+    def _warm(self) -> None:
+        """Enter the loop once with the stop word set, so that it is compiled before the actor is ready."""
+        self.host.loop.stop[0] = 2
+        loop.run(*self._arguments())
+        self.host.loop.stop[0] = 0
+
+    def run(self) -> None:
+        """The compiled loop over a file; over a socket, a read and one compiled step a datagram."""
+        if self._socket is not None:
+            self._listen(self._socket)
+            return
+        state = self.host.store.committed()
+        frame = int(state["frame"]) if state is not None else 0
+        if frame < len(self._frames):
+            self._g[loop.G_FIRST_NS] = self._frames.time_ns[frame]
+        self._g[loop.G_STARTED_NS] = time.monotonic_ns()
+        if loop.run(*self._arguments()) != 0:
+            raise SovereignError(
+                "a packet gives more messages than the ring holds",
+                where=f"{self.config.driver.path}, packet {int(self._g[loop.G_BAD_FRAME]) + 1}",
+                hint=f"raise actors.{self.host.name}.ring.capacity",
+            )
+
+    def _listen(self, source: UdpSocket) -> None:
+        """Until the stop word: each datagram is one frame."""
+        arguments = self._arguments()[:9]
+        idles = 0
+        while self.host.loop.stop[0] == 0:
+            size, _ = source.receive()
+            self.host.counters["heartbeat_ns"] = time.monotonic_ns()
+            if size < 0:
+                idles += 1
+                if idles > 64:
+                    select.select([source.socket], [], [], 0.001)
+                continue
+            idles = 0
+            self._frames.length[0] = size
+            while (done := loop.one(*arguments)) == 0:
+                if self.host.loop.stop[0] != 0:
+                    return
+                time.sleep(0)
+            if done < 0:
+                raise SovereignError(
+                    "a packet gives more messages than the ring holds",
+                    hint=f"raise actors.{self.host.name}.ring.capacity",
+                )

@@ -1,0 +1,1 @@
+"""Drivers: where frames come from."""

@@ -1,0 +1,210 @@
+"""The ingress's compiled loop over frames in memory: decode into claimed slots, stamp, commit.
+
+One step takes up to a batch of frames. State: the next frame, then the decoder's words; so after kill -9 the file goes
+on at the very frame that was not published.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sovereign.actors.ingress import claim
+from sovereign.runtime import atomics, histogram, kernels, layout
+from sovereign.runtime.commit import begin, commit
+from sovereign.runtime.jit import njit
+from sovereign.runtime.loop import (
+    C_CLOCK_AT,
+    C_IDLES_AT,
+    C_ORIGIN_AT,
+    C_OUTPUTS_AT,
+    C_SERVICE_AT,
+    C_STEPS_AT,
+    C_STOP_AT,
+    C_TIMEOUT_AT,
+    C_WAIT,
+    C_WAITS_AT,
+    RUN,
+    beat,
+    count,
+)
+
+(G_DECODE, G_TABLES_AT, G_RESULT_AT, G_CLAIM_AT, G_SAVED_AT, G_FRAMES, G_PACE_E6, G_STARTED_NS, G_FIRST_NS, G_BATCH,
+ G_PACKETS_AT, G_BYTES_AT, G_GAPS_AT, G_DUPLICATES_AT, G_MALFORMED_AT, G_DONE_AT, G_BAD_FRAME) = range(17)  # fmt: skip
+G_WORDS = 24
+
+_NANOSLEEP = 101 if kernels._FUTEX == 98 else 35
+_FRAME_AT = 0
+_DECODER_AT = 8
+
+
+@njit
+def _decode(g: Any, w: Any, produced: Any, free: Any, packet: Any, size: Any, state: Any) -> Any:
+    """Decode one packet behind the `produced` slots of this step; the number of its messages, or negative."""
+    claim_at, words_at = g[G_CLAIM_AT], state + _DECODER_AT
+    atomics.store_i64(claim_at + 8 * claim.K_NEXT, w[kernels.W_NEXT] + produced + 1)
+    atomics.store_i64(claim_at + 8 * claim.K_ROOM, free - produced)
+    atomics.store_i64(claim_at + 8 * claim.K_COUNT, 0)
+    atomics.copy_bytes(g[G_SAVED_AT], words_at, 8 * claim.STATE_WORDS)
+    status = claim.call_decoder(
+        g[G_DECODE], g[G_RESULT_AT], packet, size, g[G_TABLES_AT], words_at, claim_at
+    )
+    made = atomics.load_i64(g[G_RESULT_AT]) if status == 0 else np.int64(claim.MALFORMED)
+    if made < 0:
+        atomics.copy_bytes(words_at, g[G_SAVED_AT], 8 * claim.STATE_WORDS)
+    if made == claim.MALFORMED:
+        at = words_at + 8 * claim.D_MALFORMED
+        atomics.store_i64(at, atomics.load_i64(at) + 1)
+    return made
+
+
+@njit
+def _stamp(w: Any, produced: Any, made: Any, origin_ns: Any, now: Any, frame: Any) -> Any:
+    """Header fields of the `made` slots behind `produced`; cause: the packet's number, 1-based."""
+    for k in range(made):
+        slot = kernels.slot_of(
+            w[kernels.W_SLOTS],
+            w[kernels.W_MASK],
+            w[kernels.W_STRIDE],
+            w[kernels.W_NEXT] + produced + 1 + k,
+        )
+        kernels.stamp(slot, origin_ns, now, layout.NO_ACTOR, frame + 1, w[kernels.W_GENERATION])
+
+
+@njit
+def _tell(g: Any, state: Any) -> Any:
+    """Copy the decoder's counts into the actor's counters."""
+    words = state + _DECODER_AT
+    atomics.store_i64(g[G_GAPS_AT], atomics.load_i64(words + 8 * claim.D_GAPS))
+    atomics.store_i64(g[G_DUPLICATES_AT], atomics.load_i64(words + 8 * claim.D_DUPLICATES))
+    atomics.store_i64(g[G_MALFORMED_AT], atomics.load_i64(words + 8 * claim.D_MALFORMED))
+
+
+@njit
+def _step(
+    c: Any,
+    s: Any,
+    w: Any,
+    readers: Any,
+    taken: Any,
+    g: Any,
+    base: Any,
+    offset: Any,
+    length: Any,
+    due: Any,
+    live: Any,
+) -> Any:
+    """One step from the state's next frame on: frames taken; 0: the ring is full; -1: a packet never fits.
+
+    `live`: the arrays hold the one datagram at hand, whatever its number.
+    """
+    started = beat(c)
+    state = begin(s)
+    frame = atomics.load_i64(state + _FRAME_AT)
+    first, produced, size = frame, np.int64(0), np.int64(0)
+    shift = frame if live else np.int64(0)
+    free = kernels.room(w, w[kernels.W_CAPACITY] // 2)
+    while frame < due and frame - first < g[G_BATCH] and produced < free:
+        now = kernels.now_ns(0, c[C_CLOCK_AT])
+        made = _decode(
+            g, w, produced, free, base + offset[frame - shift], length[frame - shift], state
+        )
+        if made == claim.TOO_SMALL:
+            if free == w[kernels.W_CAPACITY] and produced == 0:
+                g[G_BAD_FRAME] = frame
+                return -1
+            break
+        if made > 0:
+            _stamp(w, produced, made, now, kernels.now_ns(0, c[C_CLOCK_AT]), frame)
+            produced += made
+        size += length[frame - shift]
+        frame += 1
+    if frame == first:
+        count(c[C_WAITS_AT], 1)
+        return 0
+    atomics.store_i64(state + _FRAME_AT, frame)
+    _tell(g, state)
+    commit(s, w, readers, taken, produced)
+    ended = kernels.now_ns(1, c[C_CLOCK_AT])
+    histogram.record(c[C_SERVICE_AT], (ended - started) // (frame - first), frame - first)
+    histogram.record(c[C_ORIGIN_AT], (ended - started) // (frame - first), produced)
+    count(c[C_OUTPUTS_AT], produced)
+    count(c[C_STEPS_AT], 1)
+    count(g[G_PACKETS_AT], frame - first)
+    count(g[G_BYTES_AT], size)
+    return frame - first
+
+
+@njit
+def _due(c: Any, g: Any, frame: Any, time_ns: Any) -> Any:
+    """How many frames the pace has released by now; `G_PACE_E6`: millionths of recorded time a ns, 0: all."""
+    if g[G_PACE_E6] == 0:
+        return g[G_FRAMES]
+    passed = kernels.now_ns(1, c[C_CLOCK_AT]) - g[G_STARTED_NS]
+    until = (
+        g[G_FIRST_NS]
+        + passed // 1_000_000 * g[G_PACE_E6]
+        + passed % 1_000_000 * g[G_PACE_E6] // 1_000_000
+    )
+    due = frame
+    while due < g[G_FRAMES] and time_ns[due] <= until:
+        due += 1
+        if due - frame >= g[G_BATCH]:
+            break
+    return due
+
+
+@njit
+def run(
+    c: Any,
+    s: Any,
+    w: Any,
+    readers: Any,
+    taken: Any,
+    g: Any,
+    base: Any,
+    offset: Any,
+    length: Any,
+    time_ns: Any,
+) -> Any:
+    """The loop. 0: stopped; 1: the frame `g[G_BAD_FRAME]` gives more messages than the ring holds."""
+    idles = 0
+    while True:
+        if atomics.load_acquire(c[C_STOP_AT]) != RUN:  # a source has nothing to drain
+            return 0
+        newest = s[s[3]] + layout.COPY_STATE_AT
+        frame = atomics.load_i64(newest + _FRAME_AT)
+        if frame >= g[G_FRAMES]:
+            atomics.store_i64(g[G_DONE_AT], 1)
+        else:
+            due = _due(c, g, frame, time_ns)
+            if due > frame:
+                taken_frames = _step(c, s, w, readers, taken, g, base, offset, length, due, False)
+                if taken_frames < 0:
+                    return 1
+                if taken_frames > 0:
+                    idles = 0
+                    continue
+        idles += 1
+        beat(c)
+        count(c[C_IDLES_AT], 1)
+        if idles > 1000 and c[C_WAIT] == kernels.WAIT_PARK:
+            nap(c[C_TIMEOUT_AT])
+        else:
+            kernels.idle(c[C_WAIT], idles, readers, 0, c[C_TIMEOUT_AT])
+
+
+@njit
+def one(
+    c: Any, s: Any, w: Any, readers: Any, taken: Any, g: Any, base: Any, offset: Any, length: Any
+) -> Any:
+    """One step for one datagram of a socket: 1, or 0: the ring is full, or -1: it never fits."""
+    frame = atomics.load_i64(s[s[3]] + layout.COPY_STATE_AT + _FRAME_AT)
+    return _step(c, s, w, readers, taken, g, base, offset, length, frame + 1, True)
+
+
+@njit
+def nap(timeout_at: Any) -> Any:
+    """Sleep for the park time-out: a paced source has no ring to wait on."""
+    kernels._syscall6(_NANOSLEEP, timeout_at, 0, 0, 0, 0, 0)

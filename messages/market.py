@@ -107,10 +107,10 @@ class Gap(Message):
 
 
 class Raw(Message):
-    """A message that has no layout of its own here: its bytes, in parts of 64. `bytes`: of the whole."""
+    """A message that has no layout of its own here: its bytes, in parts of 64. `whole_bytes`: of all parts."""
 
     packet_seq: np.uint32
-    bytes: np.uint32
+    whole_bytes: np.uint32
     template: np.uint16
     part: np.uint16
     parts: np.uint16

@@ -68,7 +68,7 @@ class Sending(Message):
     attempt: np.uint16
     order_generation: np.uint32
     order_seq: np.uint64
-    bytes: np.uint32
+    sent_bytes: np.uint32
     transport: np.uint32
 
 
@@ -79,7 +79,7 @@ class Sent(Message):
     attempt: np.uint16
     order_generation: np.uint32
     order_seq: np.uint64
-    bytes: np.uint32
+    sent_bytes: np.uint32
     transport: np.uint32
     sent_ns: np.int64
 

@@ -58,9 +58,9 @@ def _mbo(to: Any, at: Any, seq: Any) -> Any:
     atomics.store_u16(to + 48, RTYPE_MBO)
     action = np.int64(atomics.load_u8(at + 38))
     if action == 67:  # C: cancelled, wholly or in part
-        action = 88
+        action = np.int64(88)
     elif action == 82:  # R: the book is cleared
-        action = 67
+        action = np.int64(67)
     atomics.store_u8(to + 50, action)
     atomics.store_u8(to + 51, _side(np.int64(atomics.load_u8(at + 39))))
     atomics.store_u8(to + 52, np.int64(atomics.load_u8(at + 36)))

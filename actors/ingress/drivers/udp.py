@@ -56,7 +56,7 @@ class UdpSocket:
                 else "`ip -4 addr` lists interfaces",
             ) from error
         self.buffer = np.zeros(DATAGRAM_MAX_BYTES + 1, np.uint8)
-        self._view = memoryview(self.buffer)
+        self._view = memoryview(self.buffer.data)
 
     def receive(self) -> tuple[int, int]:
         """(bytes, CLOCK_REALTIME ns) of the next datagram, which stands in `buffer`; (-1, 0): there is none."""

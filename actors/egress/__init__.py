@@ -1,0 +1,1 @@
+"""The egress pillar: signed orders leave the node."""

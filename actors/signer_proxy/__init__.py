@@ -1,0 +1,1 @@
+"""The signer proxy pillar: orders to the pod, signed orders into the ring."""

@@ -1,0 +1,237 @@
+"""The signer proxy: takes orders, asks the pod, publishes what it signed or why it did not.
+
+Guarantees: a request is named by the order's actor, generation and sequence, so after kill -9 the redo gets the same
+signature; nothing is signed while the node is halted; the proxy never sees a key. Its own limits are looked at before
+the pod's policy: they are cheaper, and the pod does not rely on them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from enclave_signer import wire
+from sovereign.actors.signer_proxy.pod import ProcessPod
+from sovereign.messages.orders import HaltAck, NewOrder, OrderRefused, SignedOrder
+from sovereign.runtime import layout
+from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.message import Message
+from sovereign.runtime.shm import SHM_FOLDER, segment_name
+
+STAGE_PROXY, STAGE_POD = 1, 2
+
+
+class PolicyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The pod's embedded policy, for nodes without a document of their own. Notional in whole currency units."""
+
+    max_qty: int = 1_000
+    max_notional: int = 10_000_000
+    instruments: list[int] | None = None
+
+
+class SignerConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`scheme`: ed25519 or secp256k1. `policy`: limits, or the path of a document. `folder`: the pod's own."""
+
+    wall: str = "process"
+    scheme: str = "ed25519"
+    policy: PolicyConfig | str = msgspec.field(default_factory=PolicyConfig)
+    folder: str = ""
+    max_inflight: int = 32
+    max_qty: int = 1 << 62
+
+
+class Asked(NamedTuple):
+    """An order in the batch at hand."""
+
+    name: wire.Name
+    order: bytes
+    origin_ns: int
+    cause: tuple[int, int]
+    rule: str
+
+
+class Served(Message):
+    """The proxy's state: the newest halt epoch that it told the pod and the ring."""
+
+    epoch: np.uint64
+
+
+class SignerProxy(Actor):
+    """Kind `signer`."""
+
+    Config = SignerConfig
+    State = Served
+    needs_inputs = (1, 16)
+
+    @classmethod
+    def takes(cls, config: SignerConfig) -> Types | None:
+        """Orders."""
+        return (NewOrder,)
+
+    @classmethod
+    def gives(cls, config: SignerConfig, upstream: tuple[Types, ...]) -> Types:
+        """Signed orders, refusals, and acknowledgements of a halt."""
+        return (SignedOrder, OrderRefused, HaltAck)
+
+    @classmethod
+    def max_step_outputs(cls, config: SignerConfig) -> int:
+        """One answer an order, and one acknowledgement."""
+        return 2
+
+    @classmethod
+    def check(cls, config: SignerConfig) -> list[str]:
+        """Wall, scheme, and the policy's file."""
+        wrong = []
+        if config.wall != "process":
+            wrong.append(f"wall {config.wall!r} is not built yet: process")
+        if config.scheme not in wire.SCHEMES:
+            wrong.append(f"scheme {config.scheme!r} is none of {', '.join(wire.SCHEMES)}")
+        if isinstance(config.policy, str) and not Path(config.policy).is_file():
+            wrong.append(f"policy: there is no file {config.policy}")
+        return wrong
+
+    def setup(self) -> None:
+        """Start the pod; it is ready when it has said who it is."""
+        host = self.host
+        folder = Path(self.config.folder or host.archive_dir.parent / "pod" / host.name).absolute()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        policy = folder / "policy.json"
+        if isinstance(self.config.policy, str):
+            policy = Path(self.config.policy).absolute()
+        else:
+            policy.write_text(json.dumps(msgspec.to_builtins(self.config.policy), sort_keys=True))
+        page = SHM_FOLDER / segment_name(host.node)[1:]
+        self.pod = ProcessPod(folder, policy, self.config.scheme, (page, layout.NODE_HALT_AT))
+        host.log.info(
+            "pod ready",
+            scheme=self.config.scheme,
+            public_key=self.pod.public_key.hex(),
+            walls=self.pod.walls,
+        )
+        self._halted = False
+        self._publish_key = np.frombuffer(self.pod.public_key.ljust(33, b"\0"), np.uint8)
+
+    def step(self) -> int:
+        """One batch of one input."""
+        done = self._mind_halt()
+        output = self.host.output
+        for i, reader in enumerate(self.host.inputs):
+            ready = reader.available()
+            if ready == 0 or output is None:
+                continue
+            count = min(ready, self.config.max_inflight, output.free)
+            if count > 0:
+                self._batch(i, count)
+                return count + done
+            self.host.counters["waits"] += 1
+        return done
+
+    def _batch(self, i: int, count: int) -> None:
+        """Ask the pod for `count` slots of input i, and commit its answers as one step."""
+        host, started = self.host, time.monotonic_ns()
+        asked = [
+            self._ask(i, slot) for block in host.inputs[i].slots(count) for slot in block
+            if slot["type_id"] == NewOrder.type_id
+        ]  # fmt: skip
+        taken_ns = time.time_ns()
+        frames = [wire.pack(wire.SIGN, one.name, one.order) for one in asked if not one.rule]
+        host.counters["inflight"] = len(frames)
+        answers = iter(self.pod.ask(frames))
+        host.steps.begin()
+        for one in asked:
+            self._put(one, None if one.rule else next(answers))
+        host.steps.commit([count if j == i else 0 for j in range(len(host.inputs))])
+        ended = time.time_ns()
+        for one in asked:
+            host.counters.observe("origin", ended - one.origin_ns)
+            host.counters.observe("hop", taken_ns - one.origin_ns)
+        host.counters.observe("service", (time.monotonic_ns() - started) // count, count)
+        host.counters["inflight"] = 0
+        host.counters["events"] += count
+        host.counters["ignored"] += count - len(asked)
+        host.counters["outputs"] += len(asked)
+        host.counters["steps"] += 1
+
+    def _ask(self, i: int, slot: Any) -> Asked:
+        """Name the order, and judge it by the proxy's own limits."""
+        actor = self.host.input_specs[i].actor_index
+        name = wire.Name(actor, int(slot["generation"]), int(slot["sequence"]))
+        order = bytes(slot["payload"])[: NewOrder.dtype.itemsize]
+        qty = wire.ORDER.unpack(order)[5]
+        rule = "halted" if self.host.control.halted else ""
+        if not rule and qty > self.config.max_qty:
+            rule = "proxy-max-qty"
+        return Asked(name, order, int(slot["origin_ns"]), (actor, name.sequence), rule)
+
+    def _put(self, one: Asked, answer: wire.Frame | None) -> None:
+        """The answer's message, behind those before it."""
+        if answer is not None and answer.kind == wire.SIGNED and answer.name == one.name:
+            self._put_signed(one, answer.body)
+            return
+        if answer is not None and answer.kind != wire.REFUSED:
+            raise SovereignError("the pod answered something else", got=str(answer))
+        rule = one.rule.encode() if answer is None else answer.body
+        record = OrderRefused.new(
+            order_actor=one.name.actor,
+            stage=STAGE_PROXY if answer is None else STAGE_POD,
+            order_generation=one.name.generation,
+            order_seq=one.name.sequence,
+            halt_epoch=self.host.control.epoch,
+            rule=rule,
+        )
+        self.host.steps.put(OrderRefused, record, origin_ns=one.origin_ns, cause=one.cause)
+        self.host.counters["refused"] += 1
+
+    def _put_signed(self, one: Asked, signature: bytes) -> None:
+        instrument, side, time_in_force, flags, px_e9, qty, tag = wire.ORDER.unpack(one.order)
+        record = SignedOrder.new(
+            order_actor=one.name.actor,
+            scheme=self.pod.scheme,
+            side=side,
+            order_generation=one.name.generation,
+            order_seq=one.name.sequence,
+            instrument=instrument,
+            px_e9=px_e9,
+            qty=qty,
+            client_tag=tag,
+            halt_epoch=self.host.control.epoch,
+            time_in_force=time_in_force,
+            strategy_flags=flags,
+            public_key_bytes=len(self.pod.public_key),
+            public_key=self.pod.public_key,
+            signature=signature,
+        )
+        self.host.steps.put(SignedOrder, record, origin_ns=one.origin_ns, cause=one.cause)
+        self.host.counters["signed"] += 1
+
+    def _mind_halt(self) -> int:
+        """Tell the pod of a halt or a resumption; acknowledge it in the counters and in the ring."""
+        halted = self.host.control.halted
+        output = self.host.output
+        if halted == self._halted or output is None or output.free < 1:
+            return 0
+        epoch = self.host.control.epoch
+        kind = wire.HALT if halted else wire.RESUME
+        answer = self.pod.ask([wire.pack(kind, wire.NOBODY, wire.EPOCH.pack(epoch))])[0]
+        if answer.kind not in (wire.HALTED, wire.RESUMED):
+            raise SovereignError("the pod refused a halt or a resumption", got=str(answer))
+        self._halted = halted
+        if halted:
+            self.host.counters["halt_ack_ns"] = time.monotonic_ns()
+            self.host.counters["halt_epoch"] = epoch
+        self.host.steps.begin()
+        record = HaltAck.new(epoch=epoch, seen_ns=time.time_ns(), halted=int(halted))
+        self.host.steps.put(HaltAck, record, origin_ns=time.time_ns())
+        self.host.steps.commit()
+        self.host.counters["outputs"] += 1
+        return 1
+
+    def close(self) -> None:
+        """End the pod."""
+        self.pod.close()

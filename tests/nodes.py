@@ -57,7 +57,7 @@ class SmallNode:
                     entry,
                     config,
                     inputs=(InputSpec(names[index - 1], index - 1),),
-                    output=self._ring(index, names, gives, capacity),
+                    output=self._ring(index, names, gives, capacity) if gives else None,
                     upstream=(given[-1],),
                 )
             )
@@ -74,8 +74,8 @@ class SmallNode:
     def __enter__(self) -> SmallNode:
         control.create_node(self.name, len(self.spec.actors))
         for actor in self.spec.actors:
-            assert actor.output is not None
-            create_ring(actor.output, self.name)
+            if actor.output is not None:
+                create_ring(actor.output, self.name)
         self.control = control.Control(self.name)
         return self
 

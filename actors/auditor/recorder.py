@@ -1,0 +1,107 @@
+"""One ring into its segments: <archive>/<ring>/g<generation>/<first sequence>.npy, and a manifest beside each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sovereign.actors.auditor import manifest
+from sovereign.actors.auditor.segment import OpenSegment, segment_path, whole_slots
+from sovereign.runtime.ring import Ring
+
+
+class Recorder:
+    """Takes slots in order, rolls segments, seals. `sealed`: how many it has sealed."""
+
+    def __init__(self, archive: Path, node: str, ring: Ring, records: int) -> None:
+        self.folder = archive / ring.name / f"g{ring.generation:010d}"
+        self._records = records
+        self._about: dict[str, Any] = {
+            "node": node,
+            "ring": ring.name,
+            "actor": ring.actor_index,
+            "generation": ring.generation,
+            "types": list(ring.types),
+            "recovered": False,
+        }
+        self._stride = ring.stride
+        self._open: OpenSegment | None = None
+        self.sealed = 0
+        self._seal_what_others_left(archive / ring.name)
+
+    def _seal_what_others_left(self, ring_folder: Path) -> None:
+        """Segments of older generations that nobody sealed: cut at their torn tail, sealed as recovered."""
+        for path in sorted(ring_folder.glob("g*/*.npy")):
+            if path.parent != self.folder and not path.with_suffix(".json").exists():
+                seal_recovered(path, self._about)
+
+    def write(self, sequence: int, blocks: tuple[npt.NDArray[np.void], ...]) -> None:
+        """Slots from `sequence` on, in one or two runs; segments roll as they fill."""
+        for block in blocks:
+            at = 0
+            while at < len(block):
+                segment = self._segment_for(sequence)
+                part = block[at : at + segment.end - sequence]
+                segment.write(sequence, [part])
+                at += len(part)
+                sequence += len(part)
+                if sequence == segment.end:
+                    self._seal(segment, segment.records)
+
+    def _segment_for(self, sequence: int) -> OpenSegment:
+        first = (sequence - 1) // self._records * self._records + 1
+        if self._open is None or self._open.first_sequence != first:
+            self._open = OpenSegment(self.folder, first, self._records, self._stride)
+        return self._open
+
+    def _seal(self, segment: OpenSegment, count: int) -> None:
+        segment.seal(count)
+        self._open = None
+        previous = segment_path(self.folder, segment.first_sequence - self._records)
+        before = previous.with_suffix(".json")
+        said = manifest.describe(
+            segment.path,
+            np.load(segment.path, mmap_mode="r"),
+            self._about,
+            before if before.exists() else None,
+        )
+        manifest.write(segment.path, said)
+        self.sealed += 1
+
+    def sync(self) -> None:
+        """Until the disk has all that was written."""
+        if self._open is not None:
+            self._open.sync()
+
+    def pause(self) -> None:
+        """The end of a run: what is open stays open on disk, whole, and the next run goes on in it."""
+        self.sync()
+
+    def finish(self) -> None:
+        """Seal what is open, however short. The next run of this generation cannot go on behind it."""
+        if self._open is not None:
+            count = len(whole_slots(self._open.path))
+            if count:
+                self._seal(self._open, count)
+
+
+def seal_recovered(path: Path, about: dict[str, Any]) -> None:
+    """Seal a segment that its writer left open; an empty one is removed."""
+    slots = whole_slots(path)
+    if len(slots) == 0:
+        path.unlink()
+        return
+    segment = OpenSegment(path.parent, int(path.stem), len(slots), slots.dtype.itemsize)
+    segment.seal(len(slots))
+    generation = int(path.parent.name[1:])
+    before = sorted(one for one in path.parent.glob("*.json") if one.stem < path.stem)
+    said = manifest.describe(
+        path,
+        np.load(path, mmap_mode="r"),
+        {**about, "generation": generation, "recovered": True},
+        before[-1] if before else None,
+    )
+    manifest.write(path, said)

@@ -29,6 +29,14 @@ _TOML_NAMES = {
     int: "an integer",
     float: "a float",
 }
+_SAID_NAMES = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "object": "a table",
+    "array": "an array",
+}
 
 
 def toml_name(value: Any) -> str:
@@ -113,7 +121,14 @@ class Decoder:
         if origin is dict and isinstance(value, dict):
             for key, one in value.items():
                 self.walk(inner[1], one, (*path, key))
-        elif origin is list and isinstance(value, list) or origin is tuple and isinstance(value, list) and len(inner) == 2 and inner[1] is ...:
+        elif (
+            origin is list
+            and isinstance(value, list)
+            or origin is tuple
+            and isinstance(value, list)
+            and len(inner) == 2
+            and inner[1] is ...
+        ):
             for index, one in enumerate(value):
                 self.walk(inner[0], one, (*path, index))
         else:
@@ -160,7 +175,7 @@ class Decoder:
         if choices:
             expected = ", ".join(choices)
         else:
-            expected = said.removeprefix("Expected ").partition(", got")[0].replace("`", "")
+            expected = _described(hint) or _in_toml_words(said)
         self._add(
             "type" if wrong_type else "value",
             f"{dotted(path)}{inner.rstrip('`')} has the wrong {'type' if wrong_type else 'value'}",
@@ -198,6 +213,23 @@ def _parts(hint: Any) -> bool:
     if _is_struct(hint):
         return True
     return any(_parts(one) for one in typing.get_args(hint))
+
+
+def _described(hint: Any) -> str:
+    """The description that an annotation carries; it says more than a pattern does."""
+    if typing.get_origin(hint) is typing.Annotated:
+        for meta in typing.get_args(hint)[1:]:
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return ""
+
+
+def _in_toml_words(said: str) -> str:
+    """msgspec's `Expected `int | null`, got `str`` as "an integer"."""
+    expected = said.removeprefix("Expected ").partition(", got")[0].replace("`", "")
+    words = [_SAID_NAMES.get(word, word) for word in expected.split(" | ") if word != "null"]
+    first, _, rest = " or ".join(words).partition(" ")
+    return f"{_SAID_NAMES.get(first, first)} {rest}".strip()
 
 
 def _choices(hint: Any) -> list[str]:

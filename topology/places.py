@@ -102,9 +102,10 @@ class _Scanner:
             path = (*path, name)
             last = depth == len(names) - 1
             self.spans.keys.setdefault(path, span)
+            self.spans.values.setdefault(path, span)
             if last and brackets == 2:
                 self.tables[path] = self.tables.get(path, -1) + 1
-                self.spans.values.setdefault(path, Span(start, self.at))
+                self.spans.values[path] = Span(start, self.at)
             if path in self.tables:
                 path = (*path, self.tables[path])
         self.spans.values[path] = Span(start, self.at)

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sovereign.runtime import layout
+from sovereign.runtime.node_ring import NODE_ACTOR, NODE_RING
 from sovereign.runtime.spec import (
     ActorSpec,
     InputSpec,
@@ -61,17 +62,22 @@ def _run_dir(node: Node) -> Path:
 
 def _actor(topology: Topology, part: Part) -> ActorSpec:
     restart = part.common.restart or Restart()
+    wired = tuple(
+        InputSpec(wire.upstream, above.index, wire.gate, wire.feedback)
+        for wire in part.wires
+        if (above := topology.part(wire.upstream)) is not None
+    )
+    if (
+        part.common.kind == "auditor"
+    ):  # what the supervisor and the operators did is archived as well
+        wired = (*wired, InputSpec(NODE_RING, NODE_ACTOR))
     return ActorSpec(
         index=part.index,
         name=part.name,
         kind=part.common.kind,
         entry=part.entry,
         config=part.config,
-        inputs=tuple(
-            InputSpec(wire.upstream, above.index, wire.gate, wire.feedback)
-            for wire in part.wires
-            if (above := topology.part(wire.upstream)) is not None
-        ),
+        inputs=wired,
         output=_ring(topology, part) if part.gives else None,
         cpu=part.common.cpu,
         wait=part.common.wait,
@@ -97,7 +103,9 @@ def start_order(spec: NodeSpec) -> tuple[int, ...]:
             one.index
             for one in spec.actors
             if one.index not in order
-            and all(wire.feedback or wire.actor_index in order for wire in one.inputs)
+            and all(
+                wire.feedback or wire.actor_index in (*order, NODE_ACTOR) for wire in one.inputs
+            )
         )
         order.append(ready)
     return tuple(order)

@@ -88,10 +88,15 @@ def _alone(topology: Topology, part: Part) -> Iterator[Mistake]:
     place, key = topology.source.value(path), dotted(path)
     capacity = part.capacity
     if capacity & (capacity - 1):
-        above = next_power(capacity)
-        near = above if above - capacity <= capacity - above // 2 else above // 2
         what = f'the capacity of "{part.name}" is no power of two'
-        yield Mistake("capacity", what, place, key, f"{capacity:,}", hint=f"capacity = {near:_}")
+        yield Mistake(
+            "capacity",
+            what,
+            place,
+            key,
+            f"{capacity:,}",
+            hint=f"capacity = {next_power(capacity):_}",
+        )
     if is_silent(topology, part):
         what = f'"{part.name}" has no output ring: kind "{part.common.kind}" gives no messages'
         yield Mistake("capacity", what, topology.source.key(path[:-1]), dotted(path[:-1]))

@@ -1,0 +1,63 @@
+"""Records of sealed segments as plain data, by the layouts in their manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sovereign.runtime import layout
+
+
+def dtype_of(schema: dict[str, Any]) -> np.dtype[np.void]:
+    """The dtype that a manifest's schema describes."""
+    formats: list[Any] = []
+    for _, spelled, _ in schema["fields"]:
+        base, _, size = spelled.partition("[")
+        formats.append((base, (int(size[:-1]),)) if size else base)
+    return np.dtype(
+        {
+            "names": [name for name, _, _ in schema["fields"]],
+            "formats": formats,
+            "offsets": [offset for _, _, offset in schema["fields"]],
+            "itemsize": schema["bytes"],
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON has it: byte strings as hex, numbers as numbers."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes().hex() if value.dtype == np.uint8 else value.tolist()
+    return value.item()
+
+
+def records(
+    manifests: list[tuple[Path, dict[str, Any]]], first: int, count: int
+) -> Iterator[dict[str, Any]]:
+    """Up to `count` records from sequence `first` on."""
+    for path, said in manifests:
+        if said["last_sequence"] < first or count <= 0:
+            continue
+        types = {schema["type_id"]: (schema["name"], dtype_of(schema)) for schema in said["types"]}
+        slots = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        start = max(0, first - said["first_sequence"])
+        for i in range(start, min(len(slots), start + count)):
+            yield _record(slots[i : i + 1], types)
+            count -= 1
+        first = said["last_sequence"] + 1
+
+
+def _record(
+    slot: np.ndarray[Any, np.dtype[np.void]], types: dict[int, tuple[str, np.dtype[np.void]]]
+) -> dict[str, Any]:
+    names = layout.HEADER_DTYPE.names or ()
+    header = {name: int(slot[name][0]) for name in names}
+    name, dtype = types.get(header["type_id"], ("?", None))
+    if dtype is None:
+        return {**header, "type": name}
+    body = layout.payload(np.ascontiguousarray(slot), dtype)
+    fields = {field: _plain(body[field][0]) for field in dtype.names or ()}
+    return {**header, "type": name, **fields}

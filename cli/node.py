@@ -1,0 +1,36 @@
+"""Which node a verb means: the one that is named, or the only one that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sovereign.runtime.control_socket import Request, ask
+from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.rundir import known_nodes, live_nodes
+
+
+def run_dir_of(name: str | None, *, dead_too: bool = False) -> Path:
+    """Its run directory. Exit code 3: nothing runs; 2: several do, and none was named."""
+    nodes = known_nodes() if dead_too else live_nodes()
+    if name is not None:
+        if name in nodes:
+            return nodes[name]
+        raise SovereignError(
+            f"node {name} is not running",
+            got=", ".join(nodes) or "nothing runs",
+            hint="`sovereign up FILE` starts a node",
+            exit_code=3,
+        )
+    if not nodes:
+        raise SovereignError("nothing runs", hint="`sovereign up FILE` starts a node", exit_code=3)
+    if len(nodes) > 1:
+        raise SovereignError(
+            "several nodes run", got=", ".join(nodes), hint="name one with --node", exit_code=2
+        )
+    return next(iter(nodes.values()))
+
+
+def tell(name: str | None, request: Request, timeout_s: float = 30.0) -> Any:
+    """Ask the node's supervisor."""
+    return ask(run_dir_of(name), request, timeout_s=timeout_s)

@@ -1,0 +1,113 @@
+"""`sovereign up FILE`: start a node and mind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = (
+    "Exit codes: 0 ended as asked; 2 wrong use, wrong file, or the node is already up; "
+    "5 an actor could not be kept, or the host refused."
+)
+
+
+@click.command("up", epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--detach", is_flag=True, help="Go to the background once every actor runs.")
+@click.option("--for", "seconds", type=float, default=0.0, metavar="S", help="End after S seconds.")
+@click.option(
+    "--until-idle", is_flag=True, help="End when the sources are done and all is handled."
+)
+@click.option("--dry-run", is_flag=True, help="Check and show what would start; start nothing.")
+@click.option("--fresh", is_flag=True, help="Seal what an earlier run left, and begin anew.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def command(
+    file: Path,
+    detach: bool,
+    seconds: float,
+    until_idle: bool,
+    dry_run: bool,
+    fresh: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Start a node from its topology file; Ctrl-C ends it in order.
+
+    \b
+    Example: sovereign up topology.toml --until-idle
+
+    With --json, at the end: {"node", "seconds", "archive", "fatal", "actors": [as in `ps --json`]}.
+    """
+    from sovereign.topology.load import examine
+    from sovereign.topology.mistake import render
+
+    examined = examine(file, overrides)
+    if examined.spec is None:
+        for mistake in examined.mistakes:
+            click.echo(render(mistake) + "\n", err=True)
+        count = len(examined.mistakes)
+        click.echo(f"{file}: {count} mistake{'' if count == 1 else 's'}", err=True)
+        raise SystemExit(2)
+    spec = examined.spec
+    if dry_run:
+        for actor in spec.actors:
+            inputs = ", ".join(one.ring for one in actor.inputs) or "-"
+            click.echo(f"{actor.name}  {actor.kind}  cpu {actor.cpu}  inputs {inputs}")
+        click.echo(f"{file}: sound; nothing was started")
+        return
+    if detach:
+        _detach(spec.run_dir)
+        return
+    from sovereign.runtime.supervisor import Options, Supervisor
+
+    began = time.monotonic()
+    options = Options(seconds=seconds, until_idle=until_idle, fresh=fresh)
+    supervisor = Supervisor(spec, options, lambda text: click.echo(text, err=True))
+    click.echo(f"node {spec.name}: {len(spec.actors)} actors, Ctrl-C ends it", err=True)
+    rows = supervisor.run()
+    took = time.monotonic() - began
+    if as_json:
+        found: dict[str, Any] = {"node": spec.name, "seconds": round(took, 3)}
+        found |= {"archive": str(spec.archive_dir), "fatal": supervisor.fatal, "actors": rows}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        from sovereign.cli.tables import summary
+
+        click.echo(summary(rows))
+        done = sum(row["counters"]["outputs"] for row in rows)
+        click.echo(f"{done} messages in {took:.1f} s; archive: {spec.archive_dir}")
+    for reason in supervisor.fatal:
+        click.echo(f"could not be kept: {reason}", err=True)
+    raise SystemExit(5 if supervisor.fatal else 0)
+
+
+def _detach(run_dir: Path) -> None:
+    """Start the same command in a session of its own, and wait until the node is ready."""
+    from sovereign.cli.ready import wait_ready
+    from sovereign.runtime.rundir import holder
+
+    logs = run_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    arguments = [one for one in sys.argv[1:] if one != "--detach"]
+    with (logs / "up.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sovereign.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    while holder(run_dir) is None:
+        if child.poll() is not None:
+            click.echo((logs / "up.log").read_text().strip().splitlines()[-1], err=True)
+            raise SystemExit(child.returncode)
+        time.sleep(0.01)
+    wait_ready(run_dir, 60.0)
+    click.echo(f"node {run_dir.name} is up, process {child.pid}; `sovereign down` ends it")

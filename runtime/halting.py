@@ -1,0 +1,103 @@
+"""The kill switch: one word in shared memory, acknowledged, measured, persisted.
+
+A halt is written to disk *after* the word is set (the word must not wait for a disk) and before the operator is told,
+so whoever was told finds the node halted after any crash. A node that was halted starts halted.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from sovereign.runtime import counters as counting
+from sovereign.runtime.control import Control
+from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.estate import write_durably
+from sovereign.runtime.host import load_entry
+from sovereign.runtime.spec import NodeSpec
+
+HALT_FILE = "halt.json"
+ACKNOWLEDGING_KINDS = frozenset({"signer", "egress"})
+ACK_WAIT_NS = 1_000_000_000
+
+
+class HaltRecord(msgspec.Struct, kw_only=True):
+    """The last word on halting: `halted` now or not, the epoch, by whom, why, when (CLOCK_REALTIME ns)."""
+
+    halted: bool
+    epoch: int
+    by: str = ""
+    reason: str = ""
+    at_ns: int = 0
+
+
+class HaltResult(msgspec.Struct, kw_only=True):
+    """`acknowledged`: actor → ns from the word to its acknowledgement; `missing`: actors that did not within a second."""
+
+    epoch: int
+    acknowledged: dict[str, int]
+    missing: list[str]
+
+
+def _files(spec: NodeSpec) -> tuple[Path, Path]:
+    """The run directory may lie in memory: the copy beside the archive survives a power failure."""
+    return spec.run_dir / HALT_FILE, spec.archive_dir / HALT_FILE
+
+
+def persist(spec: NodeSpec, record: HaltRecord) -> None:
+    """Write the record to both places."""
+    data = msgspec.json.encode(record)
+    for path in _files(spec):
+        write_durably(path, data)
+
+
+def restored(spec: NodeSpec) -> HaltRecord:
+    """What was persisted last, by epoch and time. A file that cannot be read counts as a halt: doubt does not trade."""
+    found = []
+    for path in _files(spec):
+        if not path.exists():
+            continue
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=HaltRecord))
+        except (OSError, msgspec.DecodeError):
+            found.append(HaltRecord(halted=True, epoch=1, reason=f"{path} cannot be read"))
+    return max(
+        found, key=lambda one: (one.epoch, one.at_ns), default=HaltRecord(halted=False, epoch=0)
+    )
+
+
+def acknowledging(spec: NodeSpec) -> list[int]:
+    """Actors that must say that nothing of theirs is half done: signer, egress, and kinds that declare it."""
+    found = []
+    for actor in spec.actors:
+        declared = getattr(load_entry(actor.entry), "acknowledges_halt", False)
+        if declared or actor.kind in ACKNOWLEDGING_KINDS:
+            found.append(actor.index)
+    return found
+
+
+def halt(control: Control, spec: NodeSpec, waited_for: list[int]) -> HaltResult:
+    """Set the word, then wait until each of `waited_for` acknowledged, for one second at most."""
+    set_ns = time.monotonic_ns()
+    epoch = control.halt()
+    acknowledged: dict[str, int] = {}
+    missing = {index: spec.actors[index].name for index in waited_for}
+    while missing and time.monotonic_ns() - set_ns < ACK_WAIT_NS:
+        for index in list(missing):
+            block = control.counters(index)
+            if block["halt_epoch"] >= epoch:
+                acknowledged[missing.pop(index)] = max(0, block["halt_ack_ns"] - set_ns)
+            elif block["phase"] in (counting.STOPPED, counting.FAILED):
+                acknowledged[missing.pop(index)] = 0
+        time.sleep(0.000_05)
+    return HaltResult(epoch=epoch, acknowledged=acknowledged, missing=sorted(missing.values()))
+
+
+def refuse_if_not_halted(control: Control) -> None:
+    """Resuming what trades is a mistake worth telling."""
+    if not control.halted:
+        raise SovereignError(
+            "the node is not halted", hint="`sovereign ps` shows its state", exit_code=2
+        )

@@ -99,7 +99,7 @@ class SignerProxy(Actor):
     def setup(self) -> None:
         """Start the pod; it is ready when it has said who it is."""
         host = self.host
-        folder = Path(self.config.folder or host.archive_dir.parent / "pod" / host.name).absolute()
+        folder = Path(self.config.folder or f"{host.archive_dir}.pod/{host.name}").absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         policy = folder / "policy.json"
         if isinstance(self.config.policy, str):

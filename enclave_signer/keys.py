@@ -48,7 +48,7 @@ class Secp256k1Key:
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA over SHA-256 of the message."""
-        return self._key.sign_recoverable(message)[:64]
+        return bytes(self._key.sign_recoverable(message)[:64])
 
 
 Key = Ed25519Key | Secp256k1Key

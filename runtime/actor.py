@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+
 from sovereign.runtime.message import Message
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+
 from sovereign.runtime.jit import external, intrinsic
 
 _I64 = ir.IntType(64)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from sovereign.runtime import atomics, limits
 from sovereign.runtime.jit import njit
 

@@ -209,7 +209,7 @@ def _live(node: NodeSpec, index: int, alive_fd: int) -> int:
         host = Host(node, index)
         actor = load_entry(spec.entry)(host, spec.config)
         host.actor = actor
-        host.store
+        _ = host.store  # recovery stores the cursors before anything is claimed
         actor.setup()
     except SovereignError as error:
         log.error("cannot start", reason=str(error), exc_info=error.__cause__ is not None)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from sovereign.runtime import atomics, layout
 from sovereign.runtime.jit import external, njit, types
 

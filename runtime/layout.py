@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from sovereign.runtime import limits
 
 NO_ACTOR = 65_535

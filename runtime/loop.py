@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from sovereign.runtime import atomics, kernels, limits
 from sovereign.runtime.counters import Counters
 from sovereign.runtime.jit import njit

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+
 from sovereign.runtime.errors import SovereignError
 
 __all__ = ["Message"]

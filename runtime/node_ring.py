@@ -15,8 +15,8 @@ import numpy as np
 from sovereign.runtime import layout
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message
-from sovereign.runtime.writer import Writer
 from sovereign.runtime.spec import NodeSpec, ReaderSpec, RingSpec
+from sovereign.runtime.writer import Writer
 
 NODE_RING = "node"
 NODE_ACTOR = 65_534

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from sovereign.runtime import atomics, layout
 from sovereign.runtime.jit import njit
 from sovereign.runtime.ring import SlotArray, open_ring

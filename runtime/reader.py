@@ -6,6 +6,7 @@ Keep the Reader as long as its words are used: the mapping goes with it.
 from __future__ import annotations
 
 import numpy as np
+
 from sovereign.runtime import kernels, layout, limits
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message

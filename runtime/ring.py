@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from sovereign.runtime import layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError
 from sovereign.runtime.message import Message

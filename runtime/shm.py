@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 import posix_ipc
+
 from sovereign.runtime import limits
 from sovereign.runtime.errors import ResourceError, SovereignError
 

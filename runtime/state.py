@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from sovereign.runtime import commit, kernels, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError, ResourceError
 from sovereign.runtime.message import Message

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import numpy as np
+
 from sovereign.runtime import commit, layout
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message

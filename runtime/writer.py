@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from sovereign.runtime import kernels, layout
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message

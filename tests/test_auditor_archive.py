@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from nodes import SmallNode, until
 from sovereign.actors.auditor import merkle
 from sovereign.actors.auditor.actor import Auditor, AuditorConfig
 from sovereign.actors.auditor.recorder import Recorder
@@ -26,8 +28,6 @@ from sovereign.runtime.ring import create_ring, open_ring, remove_ring
 from sovereign.runtime.shm import segments_of, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 from sovereign.runtime.writer import Writer
-
-from nodes import SmallNode, until
 
 AUDITOR = "sovereign.actors.auditor.actor:Auditor"
 VECTORS = Path(__file__).parents[2] / "shared/data/merkle/transparency-dev-merkle/testdata"

@@ -16,8 +16,10 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
-from enclave_signer import wire
 from nacl.signing import VerifyKey
+
+from enclave_signer import wire
+from nodes import SmallNode, until
 from sovereign.actors.egress.actor import EgressConfig
 from sovereign.actors.egress.transport import TcpTransport, UdpTransport
 from sovereign.actors.signer_proxy.actor import PolicyConfig, SignerConfig
@@ -35,8 +37,6 @@ from sovereign.runtime import control, layout
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.writer import Writer
-
-from nodes import SmallNode, until
 
 SIGNER = "sovereign.actors.signer_proxy.actor:SignerProxy"
 EGRESS = "sovereign.actors.egress.actor:Egress"
@@ -85,7 +85,9 @@ def _verifies(signed: Any) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["ed25519", "secp256k1"])
-def test_orders_are_signed_and_the_redo_after_kill_9_is_the_same(tmp_path: Path, scheme: str) -> None:
+def test_orders_are_signed_and_the_redo_after_kill_9_is_the_same(
+    tmp_path: Path, scheme: str
+) -> None:
     with SmallNode((NewOrder,), ("sign", SIGNER, _signer(tmp_path, scheme=scheme))) as node:
         writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "sign", "test")
         node.start(1)
@@ -144,7 +146,10 @@ def test_udp_carries_the_signed_bytes(tmp_path: Path) -> None:
         venue.settimeout(10)
         to = f"127.0.0.1:{venue.getsockname()[1]}"
         with _chain(tmp_path, EgressConfig(transport=UdpTransport(to=to))) as node:
-            writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "out", "test")
+            writer, reader = (
+                Writer(node.name, "source", (NewOrder,)),
+                Reader(node.name, "out", "test"),
+            )
             node.start(1)
             node.start(2)
             for _ in range(3):
@@ -187,7 +192,10 @@ def test_an_intent_without_completion_is_sent_again_or_uncertain(
         venue.settimeout(10)
         to = UdpTransport(to=f"127.0.0.1:{venue.getsockname()[1]}")
         with _chain(tmp_path, EgressConfig(transport=to, dedupes=dedupes)) as node:
-            writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "out", "test")
+            writer, reader = (
+                Writer(node.name, "source", (NewOrder,)),
+                Reader(node.name, "out", "test"),
+            )
             node.start(1)
             _order(writer)
             until(lambda: node.control.counters(1)["signed"] == 1)
@@ -225,7 +233,10 @@ def test_an_order_of_an_older_halt_epoch_never_leaves(tmp_path: Path) -> None:
         venue.settimeout(0.3)
         to = UdpTransport(to=f"127.0.0.1:{venue.getsockname()[1]}")
         with _chain(tmp_path, EgressConfig(transport=to)) as node:
-            writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "out", "test")
+            writer, reader = (
+                Writer(node.name, "source", (NewOrder,)),
+                Reader(node.name, "out", "test"),
+            )
             node.start(1)
             _order(writer)
             until(lambda: node.control.counters(1)["signed"] == 1)
@@ -284,7 +295,10 @@ def test_low_s_and_rfc_6979(tmp_path: Path) -> None:
     signatures = {key.sign(b"message") for _ in range(3)}
     assert len(signatures) == 1
     signature = signatures.pop()
-    assert int.from_bytes(signature[32:]) <= 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
+    assert (
+        int.from_bytes(signature[32:])
+        <= 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
+    )
     der = coincurve.PublicKey(key.public)
     encoded = utils.encode_dss_signature(
         int.from_bytes(signature[:32]), int.from_bytes(signature[32:])

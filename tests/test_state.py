@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.errors import LayoutError
 from sovereign.runtime.message import Message

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from sovereign.actors.bus.actor import BusConfig
 from sovereign.actors.strategy.actor import StrategyConfig, StrategyHost
 from sovereign.actors.strategy.identity import PluginVersion

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sovereign.topology import examine
 from sovereign.topology.cpus import Machine
 from sovereign.topology.mistake import render
@@ -25,6 +26,7 @@ cpu = 64
 [actors.bus]
 kind = "topology_kinds:Bus"
 inputs = ["fed", "venue"]
+wait = "spn"
 ring = { capacity = 10_000 }
 
 [actors.taker]

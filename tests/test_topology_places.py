@@ -8,15 +8,27 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sovereign.topology.places import KeyPath, scan
 
 BARE = st.from_regex(r"[A-Za-z0-9_-]{1,6}", fullmatch=True)
-INSIDE = st.text(st.characters(codec="utf-8", exclude_characters='\r"\\', exclude_categories=("C",)), max_size=6)
+INSIDE = st.text(
+    st.characters(codec="utf-8", exclude_characters='\r"\\', exclude_categories=("C",)), max_size=6
+)
 BASIC = INSIDE.map(lambda text: f'"{text}"')
 LITERAL = INSIDE.map(lambda text: "'" + text.replace("'", "") + "'")
-ESCAPED = st.sampled_from([r'"a\"b"', r'"\\"', r'"tab\t] , }"', r'"\u00e9"', '"# no comment"', "'['"])
+ESCAPED = st.sampled_from(
+    [r'"a\"b"', r'"\\"', r'"tab\t] , }"', r'"\u00e9"', '"# no comment"', "'['"]
+)
 LONG = st.sampled_from(
-    ['"""one\ntwo"""', '"""a \\\n  b"""', "'''it''s\n[x]'''", '"""quote""""', '"""\\""""', "''''x'''"]
+    [
+        '"""one\ntwo"""',
+        '"""a \\\n  b"""',
+        "'''it''s\n[x]'''",
+        '"""quote""""',
+        '"""\\""""',
+        "''''x'''",
+    ]
 )
 BARE_VALUE = st.sampled_from(
     ["1_000", "0xff", "-1.5e3", "true", "1979-05-27 07:32:00Z", "07:32:00", "+inf"]
@@ -62,13 +74,21 @@ HEADERS = st.one_of(
     KEYS.map(lambda key: f"  [[ {key} ]]"),
     st.tuples(KEYS, KEYS).map(lambda p: f"[{p[0]}.{p[1]}] # table"),
 )
-DOCUMENTS = st.lists(st.one_of(PAIRS, HEADERS, st.just("# [a]"), st.just("")), max_size=8).map("\n".join)
+DOCUMENTS = st.lists(st.one_of(PAIRS, HEADERS, st.just("# [a]"), st.just("")), max_size=8).map(
+    "\n".join
+)
 
 
 def leaves(tree: Any, path: KeyPath = ()) -> list[tuple[KeyPath, Any]]:
     """Every path of the tree with its value, tables and arrays as well."""
     found = [(path, tree)] if path else []
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, value in items:
         found += leaves(value, (*path, key))
     return found

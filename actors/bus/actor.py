@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+
 from sovereign.actors.bus import loop
 from sovereign.messages.time import Tick
 from sovereign.runtime import limits

@@ -128,7 +128,7 @@ class SignerProxy(Actor):
             count = min(ready, self.config.max_inflight, output.free)
             if count > 0:
                 self._batch(i, count)
-                return count + done
+                return int(count) + done
             self.host.counters["waits"] += 1
         return done
 

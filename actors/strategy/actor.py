@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
 from sovereign.actors.strategy import loop
 from sovereign.actors.strategy.api import Handler, Strategy
 from sovereign.actors.strategy.compiling import compile_handlers, dispatch_table

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+
 from sovereign.runtime import limits
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.message import Message

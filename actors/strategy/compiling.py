@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+
 from sovereign.actors.strategy.api import Handler, Strategy, _where
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.jit import intrinsic

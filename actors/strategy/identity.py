@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+
 from sovereign.actors.strategy.api import Strategy
 from sovereign.runtime.host import Host
 from sovereign.runtime.message import Message

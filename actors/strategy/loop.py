@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from sovereign.actors.strategy.compiling import (
     T_ADDRESS,
     T_MOST,

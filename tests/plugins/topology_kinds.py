@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.message import Message
@@ -24,12 +25,16 @@ class Fill(Message):
     qty: np.int64
 
 
-class FileDriver(msgspec.Struct, tag="file", tag_field="kind", frozen=True, forbid_unknown_fields=True):
+class FileDriver(
+    msgspec.Struct, tag="file", tag_field="kind", frozen=True, forbid_unknown_fields=True
+):
     path: str
     pace: Literal["full", "recorded"] = "full"
 
 
-class NetDriver(msgspec.Struct, tag="udp", tag_field="kind", frozen=True, forbid_unknown_fields=True):
+class NetDriver(
+    msgspec.Struct, tag="udp", tag_field="kind", frozen=True, forbid_unknown_fields=True
+):
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 

@@ -45,7 +45,7 @@ def load_templates(path: str) -> npt.NDArray[np.int64]:
     try:
         if file.stat().st_size > TEMPLATE_FILE_MAX_BYTES:
             raise InputError(f"{path} is too large for a template file")
-        root = ElementTree.parse(file).getroot()  # noqa: S314  a local file that the operator named
+        root = ElementTree.parse(file).getroot()
     except OSError as error:
         raise InputError(
             f"the template file cannot be read: {error.strerror}",

@@ -25,7 +25,7 @@ class UdpDriver(
     """A socket. `listen`: "address:port"; a multicast address is joined on `interface` (its address)."""
 
     listen: str
-    interface: str = "0.0.0.0"  # noqa: S104  INADDR_ANY: the kernel chooses the interface of the join
+    interface: str = "0.0.0.0"
     receive_buffer_bytes: int = 8 << 20
 
 

@@ -28,10 +28,18 @@ VERBS: dict[str, tuple[str, str]] = {
     "plugins": ("plugins", "List actors, decoders and strategies."),
     "limits": ("limits_cmd", "List every limit of the system."),
     "audit": ("audit", "Look into an archive and check it."),
-    "new": ("new", "Make a package with a working strategy."),
     "demo": ("demo", "Run a node on recorded market data and show what it did."),
-    "bench": ("bench", "Measure the ring and the node."),
 }
+
+
+def _nearest(word: str) -> str:
+    """The verb that was meant: the same letters in another order, else the most alike; "" when none is."""
+
+    def likeness(verb: str) -> tuple[bool, float]:
+        return sorted(verb) == sorted(word), difflib.SequenceMatcher(None, word, verb).ratio()
+
+    best = max(VERBS, key=likeness)
+    return best if max(likeness(best)) >= 0.6 else ""
 
 
 class Verbs(click.Group):
@@ -57,10 +65,8 @@ class Verbs(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """An unknown verb gets the nearest known one."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], VERBS, 1)
-            hint = (
-                f"  did you mean {close[0]!r}?" if close else "  `sovereign --help` lists the verbs"
-            )
+            close = _nearest(args[0])
+            hint = f"  did you mean {close!r}?" if close else "  `sovereign --help` lists the verbs"
             click.echo(f"no verb is named {args[0]!r}\n{hint}", err=True)
             raise SystemExit(2)
         return super().resolve_command(ctx, args)

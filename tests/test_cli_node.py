@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sovereign.actors.auditor.verify import verify_archive
 
 from nodes import until
+from sovereign.actors.auditor.verify import verify_archive
 
 TOPOLOGY = """
 [node]

@@ -130,4 +130,7 @@ def is_silent(topology: Topology, part: Part) -> bool:
     if part.gives or not part.known:
         return False
     above = [topology.part(wire.upstream) for wire in part.wires]
-    return all(one is not None and (one.known or one is part) for one in above)
+    return all(
+        one is not None and one.known and reaches(topology, part.name, one.name) is None
+        for one in above
+    )

@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plugins": ("plugins", "List actors, decoders and strategies."),
     "limits": ("limits_cmd", "List every limit of the system."),
     "audit": ("audit", "Look into an archive and check it."),
+    "new": ("new", "Make a package with a working strategy."),
     "demo": ("demo", "Run a node on recorded market data and show what it did."),
 }
 

@@ -1,0 +1,50 @@
+"""`sovereign new strategy NAME`: a package with a working strategy, a topology, and tests that pass at once."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+
+import click
+
+TEMPLATES = Path(__file__).parent / "templates"
+DATA = Path(__file__).parents[1] / "examples" / "data" / "test_data.mbo.dbn"
+
+
+@click.group("new", epilog="Exit codes: 0 made; 2 the name does not fit, or is taken.")
+def command() -> None:
+    """Make a package with a working strategy.
+
+    \b
+    Example: sovereign new strategy momentum && make -C momentum test
+    """
+
+
+@command.command("strategy")
+@click.argument("name")
+def strategy(name: str) -> None:
+    """Make the package NAME in a folder of that name.
+
+    \b
+    Example: sovereign new strategy momentum
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+        click.echo(
+            f"{name!r} is no name for a package\n  expected: lower-case, such as momentum", err=True
+        )
+        raise SystemExit(2)
+    folder = Path(name)
+    if folder.exists():
+        click.echo(f"{folder} is already there", err=True)
+        raise SystemExit(2)
+    folder.mkdir()
+    title = "".join(word.capitalize() for word in name.split("_"))
+    for template in sorted(TEMPLATES.glob("*.template")):
+        target = folder / template.name.removesuffix(".template").replace("NAME", name)
+        text = template.read_text().replace("@NAME@", name).replace("@TITLE@", title)
+        target.write_text(text)
+    (folder / "sample.mbo.dbn").write_bytes(DATA.read_bytes())
+    count = len(list(folder.iterdir()))
+    click.echo(
+        f"{count} files in {folder}/; next: make -C {folder} test, then make -C {folder} run"
+    )

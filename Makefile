@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: env demo test check clean wheel lock
+.PHONY: env demo test check bench clean wheel lock
 
 env: $(STAMP)
 
@@ -25,11 +25,16 @@ check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	mkdir -p build/typed && ln -sfn ../.. build/typed/sovereign && ln -sfn ../../enclave_signer build/typed/enclave_signer
-	cd build && ../$(BIN)/mypy --no-error-summary --config-file ../pyproject.toml -p sovereign.runtime -p sovereign.messages -p sovereign.topology -p sovereign.actors -p sovereign.cli -p enclave_signer
+	cd build && ../$(BIN)/mypy --no-error-summary --config-file ../pyproject.toml -p sovereign.runtime -p sovereign.messages -p sovereign.topology -p sovereign.actors -p sovereign.cli -p sovereign.benchmarks -p enclave_signer
 	$(BIN)/lint-imports
 
 wheel: env
 	rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+
+bench: env
+	mkdir -p benchmarks/results
+	$(BIN)/sovereign bench hop --json > benchmarks/results/hop.json
+	$(BIN)/sovereign bench throughput --json > benchmarks/results/throughput.json
 
 lock:
 	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -o requirements.lock

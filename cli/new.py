@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 TEMPLATES = Path(__file__).parent / "templates"
-DATA = Path(__file__).parents[1] / "examples" / "data" / "test_data.mbo.dbn"
+DATA = Path(__file__).parents[1] / "examples" / "data" / "test_data.mbp-1.dbn"
 
 
 @click.group("new", epilog="Exit codes: 0 made; 2 the name does not fit, or is taken.")
@@ -43,7 +43,7 @@ def strategy(name: str) -> None:
         target = folder / template.name.removesuffix(".template").replace("NAME", name)
         text = template.read_text().replace("@NAME@", name).replace("@TITLE@", title)
         target.write_text(text)
-    (folder / "sample.mbo.dbn").write_bytes(DATA.read_bytes())
+    (folder / "sample.mbp-1.dbn").write_bytes(DATA.read_bytes())
     count = len(list(folder.iterdir()))
     click.echo(
         f"{count} files in {folder}/; next: make -C {folder} test, then make -C {folder} run"

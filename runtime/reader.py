@@ -20,7 +20,7 @@ class Reader:
     def __init__(
         self, node: str, name: str, reader: str, types: tuple[type[Message], ...] | None = None
     ) -> None:
-        self.ring = open_ring(node, name)
+        self.ring = open_ring(node, name, resident=True)
         if types is not None:
             check_types(self.ring, types)
         names = [one.name for one in self.ring.readers]

@@ -156,10 +156,12 @@ def _refuse(name: str, what: str, got: object, expected: object) -> LayoutError:
     )
 
 
-def open_ring(node: str, name: str, *, writable: bool = False) -> Ring:
-    """Map and check a ring. LayoutError says what was found and expected; ResourceError when it is not there."""
+def open_ring(
+    node: str, name: str, *, writable: bool = False, resident: bool = False
+) -> Ring:
+    """Map and check a ring; `resident`: no page of it will fault later. LayoutError says what was found and expected; ResourceError when it is not there."""
     full = segment_name(node, name)
-    segment = Segment.open(full, writable=writable)
+    segment = Segment.open(full, writable=writable, resident=resident)
     magic = segment.memory[0:8].tobytes()
     if magic != layout.RING_MAGIC:
         raise _refuse(full, "is not a ring", magic, layout.RING_MAGIC)

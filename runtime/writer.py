@@ -21,7 +21,7 @@ class Writer:
     def __init__(
         self, node: str, name: str, types: tuple[type[Message], ...] | None = None
     ) -> None:
-        self.ring = open_ring(node, name, writable=True)
+        self.ring = open_ring(node, name, writable=True, resident=True)
         if types is not None:
             check_types(self.ring, types)
         ring, base = self.ring, self.ring.segment.address

@@ -33,8 +33,10 @@ wheel: env
 
 bench: env
 	mkdir -p benchmarks/results
-	$(BIN)/sovereign bench hop --json > benchmarks/results/hop.json
-	$(BIN)/sovereign bench throughput --json > benchmarks/results/throughput.json
+	$(BIN)/sovereign bench hop --peers --json > benchmarks/results/hop.json
+	$(BIN)/sovereign bench node --json > benchmarks/results/node.json
+	$(BIN)/sovereign bench start --json > benchmarks/results/start.json
+	$(BIN)/sovereign bench throughput --peers --json > benchmarks/results/throughput.json
 
 lock:
 	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -o requirements.lock

@@ -39,7 +39,10 @@ class CRing:
 
     def _ring(self) -> ctypes.c_void_p:
         size = self._library.ring_bytes()
-        self._keep = [*getattr(self, "_keep", [])[-3:], np.frombuffer(mmap.mmap(-1, size), np.int64)]
+        self._keep = [
+            *getattr(self, "_keep", [])[-3:],
+            np.frombuffer(mmap.mmap(-1, size), np.int64),
+        ]
         self._keep[-1][:] = 0
         return ctypes.c_void_p(int(self._keep[-1].ctypes.data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -66,9 +67,10 @@ def command(actor: str | None, follow: bool, node: str | None, as_json: bool) ->
             click.echo(f"no actor is named {actor!r}; there are {known}", err=True)
             raise SystemExit(4)
     seen: dict[Path, int] = {}
-    while True:
-        for _, line in _entries(files, seen):
-            click.echo(line if as_json else _readable(line))
-        if not follow:
-            return
-        time.sleep(0.2)
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one ends following
+        while True:
+            for _, line in _entries(files if actor else sorted(folder.glob("*.log")), seen):
+                click.echo(line if as_json else _readable(line))
+            if not follow:
+                return
+            time.sleep(0.2)

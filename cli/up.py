@@ -91,12 +91,14 @@ def command(
 def _detach(run_dir: Path) -> None:
     """Start the same command in a session of its own, and wait until the node is ready."""
     from sovereign.cli.ready import wait_ready
+    from sovereign.runtime.errors import SovereignError
     from sovereign.runtime.rundir import holder
 
     logs = run_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments = [one for one in sys.argv[1:] if one != "--detach"]
     with (logs / "up.log").open("ab") as log:
+        said_at = log.tell()
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "sovereign.cli.main", *arguments],
             stdin=subprocess.DEVNULL,
@@ -104,10 +106,14 @@ def _detach(run_dir: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
-    while holder(run_dir) is None:
-        if child.poll() is not None:
-            click.echo((logs / "up.log").read_text().strip().splitlines()[-1], err=True)
-            raise SystemExit(child.returncode)
+    while holder(run_dir) is None and child.poll() is None:
         time.sleep(0.01)
-    wait_ready(run_dir, 60.0)
+    try:
+        wait_ready(run_dir, 60.0)
+    except SovereignError as error:
+        if error.exit_code != 3:
+            raise
+        code = child.wait()  # it ended before it was ready: what it said and its exit code are ours
+        click.echo((logs / "up.log").read_bytes()[said_at:].decode(errors="replace"), err=True)
+        raise SystemExit(code or 5) from None
     click.echo(f"node {run_dir.name} is up, process {child.pid}; `sovereign down` ends it")

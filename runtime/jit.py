@@ -7,6 +7,9 @@ was compiled before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -19,15 +22,51 @@ R = TypeVar("R")
 __all__ = ["external", "inlined", "intrinsic", "njit", "types"]
 
 
+_PACKAGE = Path(__file__).parents[1]
+_SHARED = (_PACKAGE / "runtime", _PACKAGE / "messages")
+Stamps = tuple[tuple[str, int, int], ...]
+
+
+@lru_cache(maxsize=256)
+def _stamps(folder: Path) -> Stamps:
+    """Name, time and size of the sources in `folder`; tests are nobody's ingredient."""
+    found = [one for one in folder.glob("*.py") if not one.name.startswith(("test_", "conftest"))]
+    said = [(one.name, one.stat()) for one in sorted(found)]
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in said)
+
+
+def _folders(function: Any, seen: set[Any]) -> set[Path]:
+    """Folders of the function's file and of what its globals name: compiled functions, and modules."""
+    seen.add(function)
+    found = {Path(function.__code__.co_filename).parent}
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        inner = getattr(value, "py_func", None)
+        if isinstance(inner, FunctionType) and inner not in seen:
+            found |= _folders(inner, seen)
+        elif isinstance(value, ModuleType) and getattr(value, "__file__", None):
+            found.add(Path(str(value.__file__)).parent)
+    return found
+
+
+def _cached(function: Any, **options: Any) -> Any:
+    dispatcher = numba.njit(cache=True, nogil=True, **options)(function)
+    folders = sorted({*_folders(function, set()), *_SHARED})
+    ours = [one for one in folders if "site-packages" not in one.parts or _PACKAGE in one.parents]
+    file = dispatcher._cache._cache_file
+    file._source_stamp = (file._source_stamp, tuple(_stamps(one) for one in ours))
+    return dispatcher
+
+
 def njit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile for the hot path: no GIL, no interpreter, cached on disk."""
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, boundscheck=False)(function)
+    compiled: Callable[P, R] = _cached(function, boundscheck=False)
     return compiled
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Like `njit`, for small pieces that must vanish into their caller."""
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, forceinline=True)(function)
+    compiled: Callable[P, R] = _cached(function, forceinline=True)
     return compiled
 
 

@@ -34,6 +34,7 @@ PRELOAD = (
     "sovereign.actors.signer_proxy.actor",
     "sovereign.actors.auditor.actor",
     "sovereign.actors.egress.actor",
+    "sovereign.actors.warm",
 )
 PR_SET_CHILD_SUBREAPER = 36
 

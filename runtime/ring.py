@@ -156,27 +156,31 @@ def _refuse(name: str, what: str, got: object, expected: object) -> LayoutError:
     )
 
 
-def open_ring(
-    node: str, name: str, *, writable: bool = False, resident: bool = False
-) -> Ring:
-    """Map and check a ring; `resident`: no page of it will fault later. LayoutError says what was found and expected; ResourceError when it is not there."""
+def _words(segment: Segment) -> dict[str, int]:
+    """The description's words, and the cursor."""
+    places = {
+        "version": layout.RING_VERSION_AT,
+        "capacity": layout.RING_CAPACITY_AT,
+        "stride": layout.RING_STRIDE_AT,
+        "readers": layout.RING_READERS_AT,
+        "bytes": layout.RING_BYTES_AT,
+        "text": layout.RING_TEXT_BYTES_AT,
+        "cursor": layout.RING_CURSOR_AT,
+    }
+    return {key: int(segment.word(at)[0]) for key, at in places.items()}
+
+
+def open_ring(node: str, name: str, *, writable: bool = False, resident: bool = False) -> Ring:
+    """Map and check a ring; `resident`: no page of it will fault later.
+
+    LayoutError says what was found and expected; ResourceError when it is not there.
+    """
     full = segment_name(node, name)
     segment = Segment.open(full, writable=writable, resident=resident)
     magic = segment.memory[0:8].tobytes()
     if magic != layout.RING_MAGIC:
         raise _refuse(full, "is not a ring", magic, layout.RING_MAGIC)
-    words = {
-        key: int(segment.word(at)[0])
-        for key, at in (
-            ("version", layout.RING_VERSION_AT),
-            ("capacity", layout.RING_CAPACITY_AT),
-            ("stride", layout.RING_STRIDE_AT),
-            ("readers", layout.RING_READERS_AT),
-            ("bytes", layout.RING_BYTES_AT),
-            ("text", layout.RING_TEXT_BYTES_AT),
-            ("cursor", layout.RING_CURSOR_AT),
-        )
-    }
+    words = _words(segment)
     if words["version"] != limits.RING_LAYOUT_VERSION:
         raise _refuse(
             full, "has another layout version", words["version"], limits.RING_LAYOUT_VERSION

@@ -103,7 +103,9 @@ class Segment:
                 )
             protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
             flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if resident else 0)
-            segment = cls(name, mmap.mmap(fd, size, flags=flags, prot=protection), writable=writable)
+            segment = cls(
+                name, mmap.mmap(fd, size, flags=flags, prot=protection), writable=writable
+            )
         finally:
             os.close(fd)
         if resident:

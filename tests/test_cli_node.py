@@ -164,3 +164,84 @@ def test_a_port_in_use_ends_the_node_with_the_reason(cli: Cli) -> None:
         said = cli("up", str(cli.topology), "--for", "20", expect=5)
         assert "feed: exit code 78" in said
         assert "Address already in use" in cli("logs", "feed", "--node", cli.name)
+
+
+ODD = """
+import numpy as np
+from sovereign.actors.strategy import Strategy
+from sovereign.messages.market import OrderEvent
+from sovereign.messages.orders import NewOrder
+from sovereign.messages.time import Tick
+from sovereign.runtime.message import Message
+
+class Odd(Strategy):
+    class State(Message):
+        ticks: np.int64
+
+    @staticmethod
+    def on_tick(event: Tick, state: State, params: Message, out: NewOrder) -> int:
+        state.ticks += 1
+        while state.ticks > 100:
+            state.ticks += 1
+        return 0
+"""
+
+
+def _with_ticks(cli: Cli, plugin: str) -> None:
+    text = cli.topology.read_text()
+    bus = '[actors.bus]\nkind = "bus"\ninputs = ["feed"]\ntick_ns = 1_000_000\n'
+    taker = f'{bus}[actors.taker]\nheartbeat_limit_ns = 300_000_000\nkind = "strategy"\nplugin = "{plugin}"\ninputs = ["bus"]'
+    old = '[actors.taker]\nkind = "strategy"\nplugin = "follow"\ninputs = ["feed"]'
+    assert old in text
+    text = text.replace(old, taker).replace('["feed", "taker"', '["feed", "bus", "taker"')
+    cli.topology.write_text(text)
+
+
+def test_a_strategy_that_never_returns_is_killed_and_given_up(cli: Cli) -> None:
+    (cli.folder / "odd.py").write_text(ODD)
+    _with_ticks(cli, "odd:Odd")
+    cli("up", str(cli.topology), "--detach")
+    until(lambda: cli.actor("taker")["restarts"] > 0, 30)
+    until(lambda: cli.actor("taker")["state"] == "FATAL", 60)
+    status = cli.ps()
+    assert status["halted"] is True
+    assert next(row for row in status["actors"] if row["actor"] == "bus")["state"] == "RUNNING"
+    cli("down", cli.name)
+    shown = cli("audit", "show", str(cli.folder / "archive"), "node", "--count", "100")
+    died = [json.loads(line) for line in shown.splitlines() if '"ActorDied"' in line]
+    assert died and all("taker" in json.dumps(one) for one in died)
+    assert verify_archive(cli.folder / "archive").sound
+
+
+def test_rings_of_another_topology_are_refused_then_sealed(cli: Cli) -> None:
+    cli("up", str(cli.topology), "--detach")
+    lock = cli.folder / "run" / cli.name / "node.lock"
+    pids = [row["pid"] for row in cli.ps()["actors"]]
+    os.kill(int(lock.read_text()), signal.SIGKILL)
+    until(lambda: not any(_lives(pid) for pid in pids))
+    _with_ticks(cli, "follow")
+    said = cli("up", str(cli.topology), "--detach", expect=5)
+    assert "another layout" in said and "--fresh" in said
+    cli("up", str(cli.topology), "--detach", "--fresh")
+    cli("ready", "--timeout", "10")
+    cli("down", cli.name)
+    assert verify_archive(cli.folder / "archive").sound
+    assert list(Path("/dev/shm").glob(f"sovereign.{cli.name}*")) == []
+
+
+def test_logs_are_followed_until_the_reader_has_enough(cli: Cli) -> None:
+    cli("up", str(cli.topology), "--detach")
+    follow = subprocess.Popen(
+        [sys.executable, "-P", "-m", "sovereign.cli.main", "logs", "-f", "taker"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SOVEREIGN_RUN_DIR": str(cli.folder / "run")},
+    )
+    assert follow.stdout is not None
+    assert "running" in follow.stdout.readline()
+    cli("restart", "taker")
+    lines = [follow.stdout.readline(), follow.stdout.readline()]
+    assert "stopped" in lines[0] and "running" in lines[1]
+    follow.send_signal(signal.SIGINT)
+    assert follow.wait(10) in (0, 130)
+    follow.stdout.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,17 @@ def dtype_of(schema: dict[str, Any]) -> np.dtype[np.void]:
 
 
 def _plain(value: Any) -> Any:
-    """A field as JSON has it: byte strings as hex, numbers as numbers."""
-    if isinstance(value, np.ndarray):
-        return value.tobytes().hex() if value.dtype == np.uint8 else value.tolist()
-    return value.item()
+    """A field as JSON has it: bytes as text where they are text (NUL-padded UTF-8), else as hex; numbers as numbers."""
+    if not isinstance(value, np.ndarray):
+        return value.item()
+    if value.dtype != np.uint8:
+        return value.tolist()
+    raw = value.tobytes()
+    with contextlib.suppress(UnicodeDecodeError):
+        text = raw.rstrip(b"\0").decode()
+        if text.isprintable():
+            return text
+    return raw.hex()
 
 
 def records(

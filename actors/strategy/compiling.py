@@ -17,7 +17,7 @@ from numba.core import cgutils
 
 from sovereign.actors.strategy.api import Handler, Strategy, _where
 from sovereign.runtime.errors import PluginError
-from sovereign.runtime.jit import intrinsic
+from sovereign.runtime.jit import intrinsic, njit
 
 
 class Compiled(NamedTuple):
@@ -90,7 +90,7 @@ def compile_handlers(strategy: type[Strategy]) -> tuple[Compiled, ...]:
             records[3] = types.Array(records[3], 1, "C")
         signature = types.int64(*records)
         try:
-            dispatcher = numba.njit(cache=True, nogil=True)(handler.function)
+            dispatcher: Any = njit(handler.function)
             dispatcher.compile(signature)
         except numba.core.errors.NumbaError as error:
             raise PluginError(

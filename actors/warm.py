@@ -11,6 +11,7 @@ from typing import Any
 from numba import types
 
 from sovereign.actors.bus import loop as bus
+from sovereign.actors.ingress import listen
 from sovereign.actors.ingress import loop as ingress
 from sovereign.actors.strategy import loop as strategy
 from sovereign.runtime import commit, kernels
@@ -23,6 +24,10 @@ LOADED: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (strategy.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _TABLE, _LINE)),
     (bus.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _LINE)),
     (ingress.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE)),
+    (
+        listen.run,
+        (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE, _LINE),
+    ),
     (commit.begin, (_LINE,)),
     (commit.commit, (_LINE, _LINE, _TABLE, _LINE, _WORD)),
     (kernels.room, (_LINE, _WORD)),

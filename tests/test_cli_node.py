@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from nodes import until
 from sovereign.actors.auditor.verify import verify_archive
+from sovereign.runtime.shm import segments_of, unlink
 
 TOPOLOGY = """
 [node]
@@ -51,7 +53,7 @@ class Cli:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.name = f"cli{os.getpid()}"
+        self.name = f"cli{os.getpid()}x{time.monotonic_ns() % 1_000_000}"
         self.topology = folder / "t.toml"
         port = 20_000 + os.getpid() % 20_000
         self.topology.write_text(TOPOLOGY.format(name=self.name, folder=folder, port=port))
@@ -85,6 +87,8 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
         env={**os.environ, "SOVEREIGN_RUN_DIR": str(tmp_path / "run")},
         check=False,
     )
+    for segment in segments_of(made.name):  # a test may leave what a given-up actor did not handle
+        unlink(segment)
 
 
 def test_a_node_lives_loses_an_actor_halts_and_ends(cli: Cli) -> None:

@@ -6,7 +6,6 @@ published; gaps, duplicates and malformed packets are counted, and gaps are mess
 
 from __future__ import annotations
 
-import select
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from sovereign.actors.ingress import claim, loop
+from sovereign.actors.ingress import claim, listen, loop
 from sovereign.actors.ingress.decoder import Decoder
 from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames
 from sovereign.actors.ingress.drivers.udp import UdpDriver, UdpSocket
@@ -133,8 +132,17 @@ class Ingress(Actor):
 
     def _open_socket(self, driver: UdpDriver) -> None:
         self._socket = UdpSocket(driver)
-        zero = np.zeros(1, np.int64)
-        self._frames = Frames(self._socket.buffer, zero, zero.copy(), zero.copy())
+        if self._socket.buffer_short_bytes:
+            self.host.log.warning(
+                "the socket's buffer is smaller than asked for: bursts may be dropped (and counted)",
+                missing_bytes=self._socket.buffer_short_bytes,
+                fix=f"sysctl -w net.core.rmem_max={driver.receive_buffer_bytes}",
+            )
+        zeros = np.zeros(len(self._socket.offset), np.int64)
+        self._frames = Frames(
+            self._socket.buffer.reshape(-1), self._socket.offset, zeros, zeros.copy()
+        )
+        self._links = self._socket.links(self.host.counters.at("drops"))
 
     def _arguments(self) -> tuple[Any, ...]:
         store, frames = self.host.store, self._frames
@@ -154,46 +162,29 @@ class Ingress(Actor):
     def _warm(self) -> None:
         """Enter the loop once with the stop word set, so that it is compiled before the actor is ready."""
         self.host.loop.stop[0] = 2
-        loop.run(*self._arguments())
+        self._enter()
         self.host.loop.stop[0] = 0
 
-    def run(self) -> None:
-        """The compiled loop over a file; over a socket, a read and one compiled step a datagram."""
+    def _enter(self) -> int:
+        """The compiled loop, until it ends: 0 when it was stopped."""
         if self._socket is not None:
-            self._listen(self._socket)
-            return
-        state = self.host.store.committed()
-        frame = int(state["frame"]) if state is not None else 0
-        if frame < len(self._frames):
-            self._g[loop.G_FIRST_NS] = self._frames.time_ns[frame]
-        self._g[loop.G_STARTED_NS] = time.monotonic_ns()
-        if loop.run(*self._arguments()) != 0:
+            return int(listen.run(*(*self._arguments(), self._links)))
+        return int(loop.run(*self._arguments()))
+
+    def run(self) -> None:
+        """The compiled loop, over a file or a socket."""
+        where = "a datagram"
+        if self._socket is None:
+            state = self.host.store.committed()
+            frame = int(state["frame"]) if state is not None else 0
+            if frame < len(self._frames):
+                self._g[loop.G_FIRST_NS] = self._frames.time_ns[frame]
+            self._g[loop.G_STARTED_NS] = time.monotonic_ns()
+        if self._enter() != 0:
+            if isinstance(self.config.driver, PcapDriver):
+                where = f"{self.config.driver.path}, packet {int(self._g[loop.G_BAD_FRAME]) + 1}"
             raise SovereignError(
                 "a packet gives more messages than the ring holds",
-                where=f"{self.config.driver.path}, packet {int(self._g[loop.G_BAD_FRAME]) + 1}",
+                where=where,
                 hint=f"raise actors.{self.host.name}.ring.capacity",
             )
-
-    def _listen(self, source: UdpSocket) -> None:
-        """Until the stop word: each datagram is one frame."""
-        arguments = self._arguments()[:9]
-        idles = 0
-        while self.host.loop.stop[0] == 0:
-            size, _ = source.receive()
-            self.host.counters["heartbeat_ns"] = time.monotonic_ns()
-            if size < 0:
-                idles += 1
-                if idles > 64:
-                    select.select([source.socket], [], [], 0.001)
-                continue
-            idles = 0
-            self._frames.length[0] = size
-            while (done := loop.one(*arguments)) == 0:
-                if self.host.loop.stop[0] != 0:
-                    return
-                time.sleep(0)
-            if done < 0:
-                raise SovereignError(
-                    "a packet gives more messages than the ring holds",
-                    hint=f"raise actors.{self.host.name}.ring.capacity",
-                )

@@ -92,12 +92,14 @@ def _step(
     base: Any,
     offset: Any,
     length: Any,
+    time_ns: Any,
     due: Any,
     live: Any,
 ) -> Any:
     """One step from the state's next frame on: frames taken; 0: the ring is full; -1: a packet never fits.
 
-    `live`: the arrays hold the one datagram at hand, whatever its number.
+    `live`: the arrays begin with the datagram at hand, whatever its number, and `time_ns` is when the kernel got it:
+    its time of origin. A recording's own times are not: what it causes enters the node now.
     """
     started = beat(c)
     state = begin(s)
@@ -116,7 +118,8 @@ def _step(
                 return -1
             break
         if made > 0:
-            _stamp(w, produced, made, now, kernels.now_ns(0, c[C_CLOCK_AT]), frame)
+            origin = time_ns[frame - shift] if live and time_ns[frame - shift] > 0 else now
+            _stamp(w, produced, made, origin, kernels.now_ns(0, c[C_CLOCK_AT]), frame)
             produced += made
         size += length[frame - shift]
         frame += 1
@@ -180,7 +183,9 @@ def run(
         else:
             due = _due(c, g, frame, time_ns)
             if due > frame:
-                taken_frames = _step(c, s, w, readers, taken, g, base, offset, length, due, False)
+                taken_frames = _step(
+                    c, s, w, readers, taken, g, base, offset, length, time_ns, due, False
+                )
                 if taken_frames < 0:
                     return 1
                 if taken_frames > 0:
@@ -193,15 +198,6 @@ def run(
             nap(c[C_TIMEOUT_AT])
         else:
             kernels.idle(c[C_WAIT], idles, readers, 0, c[C_TIMEOUT_AT])
-
-
-@njit
-def one(
-    c: Any, s: Any, w: Any, readers: Any, taken: Any, g: Any, base: Any, offset: Any, length: Any
-) -> Any:
-    """One step for one datagram of a socket: 1, or 0: the ring is full, or -1: it never fits."""
-    frame = atomics.load_i64(s[s[3]] + layout.COPY_STATE_AT + _FRAME_AT)
-    return _step(c, s, w, readers, taken, g, base, offset, length, frame + 1, True)
 
 
 @njit

@@ -8,6 +8,8 @@ second kill in the middle of recovery repeats nothing.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,6 +50,8 @@ class StateStore:
         self.words[commit.S_COPY_B] = base + self._copy_bytes
         self.words[commit.S_BYTES] = size
         self.words[commit.S_INPUTS] = len(inputs)
+        if commit.KILL_POINTS:
+            self.words[commit.S_KILL_AT] = int(os.environ.get("SOVEREIGN_KILL_AT", "0"))
         self.out_words = output.words if output else np.zeros(kernels.W_WORDS, np.int64)
         self.readers = np.zeros((max(1, len(inputs)), kernels.R_WORDS), np.int64)
         self._recover(actor)

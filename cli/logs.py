@@ -32,7 +32,7 @@ def _stamp(line: str) -> str:
         return ""
 
 
-def _readable(line: str) -> str:
+def readable(line: str) -> str:
     """A JSON line for people; any other as it is."""
     try:
         said: dict[str, Any] = json.loads(line)
@@ -70,7 +70,7 @@ def command(actor: str | None, follow: bool, node: str | None, as_json: bool) ->
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one ends following
         while True:
             for _, line in _entries(files if actor else sorted(folder.glob("*.log")), seen):
-                click.echo(line if as_json else _readable(line))
+                click.echo(line if as_json else readable(line))
             if not follow:
                 return
             time.sleep(0.2)

@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "Look into an archive and check it."),
     "new": ("new", "Make a package with a working strategy."),
     "demo": ("demo", "Run a node on recorded market data and show what it did."),
+    "completion": ("completion", "Print the completion script of a shell."),
     "chaos": ("chaos", "Kill actors at any store; count what was lost or repeated."),
     "bench": ("bench", "Measure the ring beside the limit of this machine."),
 }

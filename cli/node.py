@@ -11,8 +11,12 @@ from sovereign.runtime.rundir import known_nodes, live_nodes
 
 
 def run_dir_of(name: str | None, *, dead_too: bool = False) -> Path:
-    """Its run directory. Exit code 3: nothing runs; 2: several do, and none was named."""
-    nodes = known_nodes() if dead_too else live_nodes()
+    """Its run directory. Exit code 3: nothing runs; 2: several do, and none was named.
+
+    `dead_too`: when nothing runs, the node that wrote its logs last.
+    """
+    live = live_nodes()
+    nodes = {**known_nodes(), **live} if dead_too else live
     if name is not None:
         if name in nodes:
             return nodes[name]
@@ -22,13 +26,19 @@ def run_dir_of(name: str | None, *, dead_too: bool = False) -> Path:
             hint="`sovereign up FILE` starts a node",
             exit_code=3,
         )
-    if not nodes:
+    if not live and nodes:
+        return max(nodes.values(), key=_last_written_ns)
+    if not live:
         raise SovereignError("nothing runs", hint="`sovereign up FILE` starts a node", exit_code=3)
-    if len(nodes) > 1:
+    if len(live) > 1:
         raise SovereignError(
-            "several nodes run", got=", ".join(nodes), hint="name one with --node", exit_code=2
+            "several nodes run", got=", ".join(live), hint="name one with --node", exit_code=2
         )
-    return next(iter(nodes.values()))
+    return next(iter(live.values()))
+
+
+def _last_written_ns(run_dir: Path) -> int:
+    return max((one.stat().st_mtime_ns for one in (run_dir / "logs").glob("*.log")), default=0)
 
 
 def tell(name: str | None, request: Request, timeout_s: float = 30.0) -> Any:

@@ -85,7 +85,18 @@ def command(
         click.echo(f"{done} messages in {took:.1f} s; archive: {spec.archive_dir}")
     for reason in supervisor.fatal:
         click.echo(f"could not be kept: {reason}", err=True)
+        click.echo(_last_error(spec.run_dir, reason.partition(":")[0]), err=True)
     raise SystemExit(5 if supervisor.fatal else 0)
+
+
+def _last_error(run_dir: Path, actor: str) -> str:
+    """What the actor's log says last of why it failed, for people."""
+    from sovereign.cli.logs import readable
+
+    file = run_dir / "logs" / f"{actor}.log"
+    lines = file.read_text().splitlines() if file.exists() else []
+    errors = [line for line in lines if '"level": "error"' in line]
+    return readable(errors[-1]) if errors else f"(nothing in {file})"
 
 
 def _detach(run_dir: Path) -> None:

@@ -84,7 +84,8 @@ class Supervisor:
         record = halting.restored(spec)
         self.control.restore(record.epoch, halted=record.halted)
         if record.halted:
-            self.tell(f"the node was halted by {record.by or 'someone'} and starts halted")
+            by = record.by or "someone"
+            self.tell(f"the node was halted by {by} and starts halted; `sovereign resume` lifts it")
         self.view = NodeView(spec)
         self.quiet = Quiet(self.view)
         self.journal = Journal(spec.name)

@@ -157,6 +157,7 @@ def test_wrong_use_has_its_exit_codes(cli: Cli, tmp_path: Path) -> None:
     assert "nothing was started" in cli("up", str(cli.topology), "--dry-run")
     assert list(Path("/dev/shm").glob(f"sovereign.{cli.name}*")) == []
     assert cli("--version").startswith("sovereign ")
+    assert "_SOVEREIGN_COMPLETE" in cli("completion", "bash")
 
 
 def test_a_port_in_use_ends_the_node_with_the_reason(cli: Cli) -> None:
@@ -215,6 +216,18 @@ def test_a_strategy_that_never_returns_is_killed_and_given_up(cli: Cli) -> None:
     died = [json.loads(line) for line in shown.splitlines() if '"ActorDied"' in line]
     assert died and all("taker" in json.dumps(one) for one in died)
     assert verify_archive(cli.folder / "archive").sound
+
+
+def test_a_raising_strategy_tells_its_author_where(cli: Cli) -> None:
+    text = ODD.replace(
+        "        while state", '        raise ValueError("told to")\n        while state'
+    )
+    (cli.folder / "odd.py").write_text(text)
+    _with_ticks(cli, "odd:Odd")
+    said = cli("up", str(cli.topology), "--for", "30", expect=5)
+    assert "could not be kept: taker" in said
+    assert "odd.py" in said and "ValueError" in said and "told to" in said
+    assert "told to" in cli("logs", "taker")  # nothing runs: the node that wrote last is meant
 
 
 def test_rings_of_another_topology_are_refused_then_sealed(cli: Cli) -> None:

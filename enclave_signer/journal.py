@@ -2,7 +2,8 @@
 
     record, 128 bytes: name 16 · SHA-256 of the order 32 · signature 64 · halt epoch u64 · zero u32 · CRC-32 u32
 
-A torn tail (a kill in the middle of a write) is cut off: its signature never left. A record survives kill -9 of the pod
+A torn tail (a kill in the middle of a write) is cut off: its signature never left. A bad record before others is no torn
+tail, and the pod does not start over it: what it signed would be forgotten. A record survives kill -9 of the pod
 when `write` has returned; with `sync`, a power failure too.
 """
 
@@ -27,6 +28,7 @@ class Journal:
     def __init__(self, folder: Path, *, sync: bool = False) -> None:
         self._sync = sync
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self._forgotten: dict[tuple[int, int], int] = {}
         self.epoch = 0
         self._fd = os.open(folder / "signed.journal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._load()
@@ -40,6 +42,11 @@ class Journal:
                 record = block[start : start + RECORD_BYTES]
                 name, digest, signature, epoch, _ = _RECORD.unpack_from(record)
                 if zlib.crc32(record[:-4]) != int.from_bytes(record[-4:], "little"):
+                    if at + RECORD_BYTES < size:
+                        raise OSError(
+                            f"signed.journal is damaged at byte {at} of {size}: restore it; without it the pod "
+                            "would sign again what it has signed"
+                        )
                     os.ftruncate(self._fd, at)
                     return
                 self._remember(name, digest, signature)
@@ -50,13 +57,18 @@ class Journal:
     def _remember(self, name: bytes, digest: bytes, signature: bytes) -> None:
         self._known[name] = (digest, signature)
         if len(self._known) > REMEMBERED_MAX:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            said = Name.unpacked(oldest)
+            series = (said.actor, said.generation)
+            self._forgotten[series] = max(self._forgotten.get(series, 0), said.sequence)
 
     def find(self, name: Name, order: bytes) -> bytes | None:
-        """The signature given under this name; b"" when the name was used for another order; None: unused."""
+        """The signature given under this name; None: unused; b"": used for another order, or too old to be known."""
         known = self._known.get(name.packed())
         if known is None:
-            return None
+            newest = self._forgotten.get((name.actor, name.generation), 0)
+            return b"" if name.sequence <= newest else None
         return known[1] if known[0] == hashlib.sha256(order).digest() else b""
 
     def add(self, name: Name, order: bytes, signature: bytes, epoch: int) -> None:

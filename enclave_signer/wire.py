@@ -44,6 +44,12 @@ class Name(NamedTuple):
         """16 bytes, as they stand in the preimage and in the journal."""
         return NAME.pack(self.actor, 0, self.generation, self.sequence)
 
+    @classmethod
+    def unpacked(cls, data: bytes) -> Name:
+        """The name in its 16 bytes."""
+        actor, _, generation, sequence = NAME.unpack(data)
+        return cls(actor, generation, sequence)
+
 
 NOBODY = Name(0, 0, 0)
 

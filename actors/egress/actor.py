@@ -73,7 +73,7 @@ class Egress(Actor):
     def setup(self) -> None:
         """Open the link, and settle what a crash left open."""
         self.link = make_link(self.config.transport)
-        self._halted = False
+        self._switched, self._untold = (self.host.control.epoch, False), False
         self._complained = False
         state = self.host.store.committed()
         assert state is not None
@@ -148,7 +148,8 @@ class Egress(Actor):
         self._put(Sending, i, slot, order, **said)
         self.host.steps.commit()
         if self._stale(order):  # the halt word was set between the intent and the send
-            self._close_intent(i, slot, order, reason=None)
+            # An earlier attempt may have left: then nobody may say that the order did not.
+            self._close_intent(i, slot, order, reason=None if attempt == 1 else CRASHED)
             return 1
         try:
             self.link.send(data)
@@ -217,15 +218,20 @@ class Egress(Actor):
             self._complained = True
 
     def _mind_halt(self) -> int:
-        """Acknowledge a halt: nothing is half sent here, since a send is whole before `step` returns."""
-        halted = self.host.control.halted
-        if halted == self._halted or self.host.output is None or self.host.output.free < 1:
+        """Acknowledge a halt: nothing is half sent here, since a send is whole before `step` returns.
+
+        The counters first, whatever room the ring has; the message when there is some.
+        """
+        seen = (self.host.control.epoch, self.host.control.halted)
+        epoch, halted = seen
+        if seen != self._switched and (seen[1] or self._switched[1]):
+            self._switched, self._untold = seen, True
+            if halted:
+                self.host.counters["halt_ack_ns"] = time.monotonic_ns()
+                self.host.counters["halt_epoch"] = epoch
+        if not self._untold or self.host.output is None or self.host.output.free < 1:
             return 0
-        self._halted = halted
-        epoch = self.host.control.epoch
-        if halted:
-            self.host.counters["halt_ack_ns"] = time.monotonic_ns()
-            self.host.counters["halt_epoch"] = epoch
+        self._untold = False
         self.host.steps.begin()
         record = HaltAck.new(epoch=epoch, seen_ns=time.time_ns(), halted=int(halted))
         self.host.steps.put(HaltAck, record, origin_ns=time.time_ns())

@@ -54,6 +54,7 @@ class Asked(NamedTuple):
     origin_ns: int
     cause: tuple[int, int]
     rule: str
+    epoch: int
 
 
 class Served(Message):
@@ -114,7 +115,7 @@ class SignerProxy(Actor):
             public_key=self.pod.public_key.hex(),
             walls=self.pod.walls,
         )
-        self._halted = False
+        self._switched, self._untold = (self.host.control.epoch, False), False
         self._publish_key = np.frombuffer(self.pod.public_key.ljust(33, b"\0"), np.uint8)
 
     def step(self) -> int:
@@ -164,10 +165,13 @@ class SignerProxy(Actor):
         name = wire.Name(actor, int(slot["generation"]), int(slot["sequence"]))
         order = bytes(slot["payload"])[: NewOrder.dtype.itemsize]
         qty = wire.ORDER.unpack(order)[5]
+        epoch = (
+            self.host.control.epoch
+        )  # before the pod is asked: a halt from here on makes the order stale
         rule = "halted" if self.host.control.halted else ""
         if not rule and qty > self.config.max_qty:
             rule = "proxy-max-qty"
-        return Asked(name, order, int(slot["origin_ns"]), (actor, name.sequence), rule)
+        return Asked(name, order, int(slot["origin_ns"]), (actor, name.sequence), rule, epoch)
 
     def _put(self, one: Asked, answer: wire.Frame | None) -> None:
         """The answer's message, behind those before it."""
@@ -200,7 +204,7 @@ class SignerProxy(Actor):
             px_e9=px_e9,
             qty=qty,
             client_tag=tag,
-            halt_epoch=self.host.control.epoch,
+            halt_epoch=one.epoch,
             time_in_force=time_in_force,
             strategy_flags=flags,
             public_key_bytes=len(self.pod.public_key),
@@ -211,26 +215,31 @@ class SignerProxy(Actor):
         self.host.counters["signed"] += 1
 
     def _mind_halt(self) -> int:
-        """Tell the pod of a halt or a resumption; acknowledge it in the counters and in the ring."""
-        halted = self.host.control.halted
+        """Tell the pod of a halt or a resumption; acknowledge it in the counters, then in the ring when it has room."""
+        seen = (self.host.control.epoch, self.host.control.halted)
+        if seen != self._switched and (seen[1] or self._switched[1]):
+            self._tell_pod(*seen)
+            self._switched, self._untold = seen, True
         output = self.host.output
-        if halted == self._halted or output is None or output.free < 1:
+        if not self._untold or output is None or output.free < 1:
             return 0
-        epoch = self.host.control.epoch
-        kind = wire.HALT if halted else wire.RESUME
-        answer = self.pod.ask([wire.pack(kind, wire.NOBODY, wire.EPOCH.pack(epoch))])[0]
-        if answer.kind not in (wire.HALTED, wire.RESUMED):
-            raise SovereignError("the pod refused a halt or a resumption", got=str(answer))
-        self._halted = halted
-        if halted:
-            self.host.counters["halt_ack_ns"] = time.monotonic_ns()
-            self.host.counters["halt_epoch"] = epoch
+        self._untold = False
+        epoch, halted = seen
         self.host.steps.begin()
         record = HaltAck.new(epoch=epoch, seen_ns=time.time_ns(), halted=int(halted))
         self.host.steps.put(HaltAck, record, origin_ns=time.time_ns())
         self.host.steps.commit()
         self.host.counters["outputs"] += 1
         return 1
+
+    def _tell_pod(self, epoch: int, halted: bool) -> None:
+        kind = wire.HALT if halted else wire.RESUME
+        answer = self.pod.ask([wire.pack(kind, wire.NOBODY, wire.EPOCH.pack(epoch))])[0]
+        if answer.kind not in (wire.HALTED, wire.RESUMED):
+            raise SovereignError("the pod refused a halt or a resumption", got=str(answer))
+        if halted:
+            self.host.counters["halt_ack_ns"] = time.monotonic_ns()
+            self.host.counters["halt_epoch"] = epoch
 
     def close(self) -> None:
         """End the pod."""

@@ -44,17 +44,18 @@ def _folders(function: Any, seen: set[Any]) -> set[Path]:
         inner = getattr(value, "py_func", None)
         if isinstance(inner, FunctionType) and inner not in seen:
             found |= _folders(inner, seen)
-        elif isinstance(value, ModuleType) and getattr(value, "__file__", None):
-            found.add(Path(str(value.__file__)).parent)
+        elif isinstance(value, ModuleType):
+            file = Path(getattr(value, "__file__", None) or "")
+            if file.name and "site-packages" not in file.parts:  # a library's version is pinned
+                found.add(file.parent)
     return found
 
 
 def _cached(function: Any, **options: Any) -> Any:
     dispatcher = numba.njit(cache=True, nogil=True, **options)(function)
     folders = sorted({*_folders(function, set()), *_SHARED})
-    ours = [one for one in folders if "site-packages" not in one.parts or _PACKAGE in one.parents]
     file = dispatcher._cache._cache_file
-    file._source_stamp = (file._source_stamp, tuple(_stamps(one) for one in ours))
+    file._source_stamp = (file._source_stamp, tuple(_stamps(one) for one in folders))
     return dispatcher
 
 

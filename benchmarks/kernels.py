@@ -54,7 +54,7 @@ def send(w: Any, value: Any, count: Any) -> Any:
             w[kernels.W_NEXT] + 1 + k,
         )
         kernels.stamp(slot, value, value, 0, value, 1)
-        kernels.describe(slot, 1, 0, 8 * WORDS)
+        kernels.describe(slot, 1, 0, 8 * WORDS, 0)
         for word in range(WORDS):
             atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8 * word, value + word)
     kernels.publish(w, count)

@@ -6,9 +6,11 @@ from sovereign.runtime.node_ring import (
     NODE_TYPES,
     ActorDied,
     ActorStarted,
+    Detached,
     Halt,
     NodeStarted,
     OperatorAction,
+    Quarantined,
     Resume,
 )
 
@@ -16,8 +18,10 @@ __all__ = [
     "NODE_TYPES",
     "ActorDied",
     "ActorStarted",
+    "Detached",
     "Halt",
     "NodeStarted",
     "OperatorAction",
+    "Quarantined",
     "Resume",
 ]

@@ -31,6 +31,8 @@ class Actor:
     needs_inputs: ClassVar[tuple[int, int]] = (0, 16)
     compiled: ClassVar[bool] = False
     is_source: ClassVar[bool] = False
+    # Whether it may miss nothing: then its inputs must be gates, and neither detached nor skipped.
+    gates_only: ClassVar[bool] = False
 
     @classmethod
     def takes(cls, config: Any) -> Types | None:

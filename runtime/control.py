@@ -59,8 +59,13 @@ class Control:
 
     @property
     def halt_address(self) -> int:
-        """Address of the halt word, for kernels; the epoch stands 8 bytes on."""
+        """Address of the halt word, for kernels."""
         return self.segment.address + layout.NODE_HALT_AT
+
+    @property
+    def epoch_address(self) -> int:
+        """Address of the epoch, for kernels."""
+        return self.segment.address + layout.NODE_EPOCH_AT
 
     def halt(self) -> int:
         """Set the word (supervisor only); the new epoch. The epoch is stored first."""

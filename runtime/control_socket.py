@@ -113,10 +113,11 @@ class ControlServer:
             os.umask(before)
         self.listener.listen(CLIENTS_MAX)
         self._clients: dict[int, tuple[socket.socket, Peer, bytearray]] = {}
+        self._answering: set[int] = set()
 
     def filenos(self) -> list[int]:
         """Descriptors to poll."""
-        return [self.listener.fileno(), *self._clients]
+        return [self.listener.fileno(), *(self._clients.keys() - self._answering)]
 
     def on_readable(self, fileno: int) -> None:
         """Serve what became readable; descriptors that are not ours are ignored."""
@@ -142,6 +143,10 @@ class ControlServer:
 
     def _serve(self, fileno: int) -> None:
         connection, peer, buffer = self._clients[fileno]
+        if (
+            fileno in self._answering
+        ):  # in the middle of one question: the next one waits, and so does its hanging up
+            return
         try:
             data = connection.recv(LINE_MAX_BYTES)
         except BlockingIOError:
@@ -153,7 +158,11 @@ class ControlServer:
         while sound and b"\n" in buffer:
             line, _, rest = bytes(buffer).partition(b"\n")
             buffer[:] = rest
-            sound = self._send(connection, self._answer(line, peer))
+            self._answering.add(fileno)
+            try:
+                sound = self._send(connection, self._answer(line, peer))
+            finally:
+                self._answering.discard(fileno)
         if not sound:
             del self._clients[fileno]
             connection.close()

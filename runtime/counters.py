@@ -52,6 +52,17 @@ COUNTERS: tuple[Counter, ...] = (
     Counter("segments", "files", "archive segments sealed"),
     Counter("ticks", "messages", "ticks inserted"),
     Counter("starts", "count", "times that this actor was started"),
+    Counter("hand_input", "input", "which input the event in hand came from"),
+    Counter(
+        "hand_sequence",
+        "sequence",
+        "the first event of the step in hand; not committed means not handled",
+    ),
+    Counter("full_drops", "packets", "packets given up because the ring was full (on_full = drop)"),
+    Counter(
+        "overrun", "messages", "messages that an input without a gate missed, or a detached one"
+    ),
+    Counter("quarantined", "messages", "events that killed the actor and were set aside"),
     Counter("ready_ns", "ns", "CLOCK_REALTIME when it was ready"),
 )
 OFFSETS: dict[str, int] = {counter.name: 8 * i for i, counter in enumerate(COUNTERS)}

@@ -28,9 +28,19 @@ from sovereign.runtime.control import Control, own_counters
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.lease import Lease
 from sovereign.runtime.log import file_log
-from sovereign.runtime.loop import DRAIN, RUN, STOP, WAITS, LoopWords
+from sovereign.runtime.loop import (
+    C_PARK_AT,
+    C_WAIT,
+    DRAIN,
+    RUN,
+    STOP,
+    WAITS,
+    LoopWords,
+    batch,
+    in_hand,
+)
 from sovereign.runtime.reader import Reader
-from sovereign.runtime.spec import ActorSpec, NodeSpec
+from sovereign.runtime.spec import USUAL_START, ActorSpec, NodeSpec, StartOptions
 from sovereign.runtime.state import StateStore
 from sovereign.runtime.step import Step
 from sovereign.runtime.writer import Writer
@@ -50,8 +60,9 @@ def load_entry(entry: str) -> type[Actor]:
 class Host:
     """What an actor sees of its process and node."""
 
-    def __init__(self, node: NodeSpec, index: int) -> None:
+    def __init__(self, node: NodeSpec, index: int, options: StartOptions = USUAL_START) -> None:
         self.node_spec = node
+        self.options = options
         self.spec: ActorSpec = node.actors[index]
         self.node, self.name, self.index = node.name, self.spec.name, index
         self.run_dir, self.archive_dir = node.run_dir, node.archive_dir
@@ -63,10 +74,13 @@ class Host:
         self.counters["phase"] = counting.STARTING
         self.counters["starts"] += 1
         self.counters["inflight"] = 0
+        self.counters["hand_sequence"] = 0
         self.inputs = [Reader(node.name, one.ring, self.name) for one in self.spec.inputs]
         output = self.spec.output
         self.output = Writer(node.name, output.name, output.types) if output else None
-        self.loop = LoopWords(self.counters, self._wait_mode())
+        if self.output is not None:
+            self.output.words[kernels.W_EPOCH_AT] = self.control.epoch_address
+        self.loop = LoopWords(self.counters, self._wait_mode(), options.careful)
         self._store: StateStore | None = None
         self._step: Step | None = None
         self.types = {kind.type_id: kind for kinds in self.spec.upstream for kind in kinds}
@@ -95,6 +109,26 @@ class Host:
             self._step = Step(self.store)
         return self._step
 
+    def settle(self) -> None:
+        """Recover the state, and commit what is passed over unhandled: what a detached gate missed, a poison event."""
+        missed = self.store.missed
+        if any(missed):
+            self.log.warning("went on behind what was missed while detached", missed=missed)
+            self.counters["overrun"] += sum(missed)
+            self.steps.begin()
+            self.steps.commit(missed)
+        skip = self.options.skip
+        if skip is not None and self.inputs[skip[0]].cursor + 1 == skip[1]:
+            self.log.warning("passed over a poison event", input=skip[0], sequence=skip[1])
+            self.counters["quarantined"] += 1
+            self.steps.begin()
+            self.steps.commit([int(i == skip[0]) for i in range(len(self.inputs))])
+
+    def batch(self, number: int, ready: int) -> int:
+        """For Python actors: how many of the `ready` events of input `number` to take now; says that they are in hand."""
+        in_hand(self.loop.words, number, self.inputs[number].cursor + 1)
+        return int(batch(self.loop.words, ready))
+
     @property
     def stopping(self) -> bool:
         """Whether the loop should end."""
@@ -110,8 +144,7 @@ class Host:
         actor_drained = False
         readers = self.store.readers
         count = len(self.inputs)
-        timeout = int(self.loop.words[12])
-        mode = int(self.loop.words[13])
+        park_at, mode = (int(self.loop.words[at]) for at in (C_PARK_AT, C_WAIT))
         while True:
             done = step()
             self.counters["heartbeat_ns"] = time.monotonic_ns()
@@ -126,10 +159,10 @@ class Host:
                 if actor_drained:
                     return
             idles += 1
-            if count == 0:
-                time.sleep(0.0005)
+            if count == 0 or any(reader.lag for reader in self.inputs):
+                time.sleep(0.0005)  # nothing to wait on, or held back by something that is no ring
             else:
-                kernels.idle(mode, idles, readers, count, timeout)
+                kernels.idle(mode, idles, readers, count, park_at)
 
     def _drained(self) -> bool:
         return all(reader.lag == 0 for reader in self.inputs) and self.actor.drain()
@@ -192,12 +225,14 @@ def _signals() -> int:
     return read
 
 
-def run_actor(node: NodeSpec, index: int, alive_fd: int = -1) -> None:
+def run_actor(
+    node: NodeSpec, index: int, alive_fd: int = -1, options: StartOptions = USUAL_START
+) -> None:
     """The whole life of an actor's process; ends the process. `alive_fd`: EOF there means no supervisor."""
-    sys.exit(_live(node, index, alive_fd))
+    sys.exit(_live(node, index, alive_fd, options))
 
 
-def _live(node: NodeSpec, index: int, alive_fd: int) -> int:
+def _live(node: NodeSpec, index: int, alive_fd: int, options: StartOptions) -> int:
     import setproctitle
 
     spec = node.actors[index]
@@ -206,10 +241,10 @@ def _live(node: NodeSpec, index: int, alive_fd: int) -> int:
     log = file_log(node.run_dir / "logs" / f"{spec.name}.log", actor=spec.name)
     host: Host | None = None
     try:
-        host = Host(node, index)
+        host = Host(node, index, options)
         actor = load_entry(spec.entry)(host, spec.config)
         host.actor = actor
-        _ = host.store  # recovery stores the cursors before anything is claimed
+        host.settle()  # recovery stores the cursors before anything is claimed
         actor.setup()
     except SovereignError as error:
         log.error("cannot start", reason=str(error), exc_info=error.__cause__ is not None)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sovereign.runtime import atomics, layout
+from sovereign.runtime import atomics, layout, limits
 from sovereign.runtime.jit import external, njit, types
 
 Words = npt.NDArray[np.int64]
@@ -33,9 +33,10 @@ W_NEXT = 7
 W_LOWEST = 8
 W_GATES = 9
 W_READERS = 10
+W_EPOCH_AT = 11
 W_FIRST_GATE = 16
-W_FIRST_PARKED = 48
-W_WORDS = 96
+W_FIRST_PARKED = W_FIRST_GATE + limits.RING_MAX_READERS
+W_WORDS = W_FIRST_PARKED + limits.RING_MAX_READERS + 16
 
 R_CURSOR_AT = 0
 R_SLOTS = 1
@@ -48,7 +49,15 @@ R_CURSOR = 7
 R_SEEN = 8
 R_ACTOR = 9
 R_EMPTY = 10
+R_COPY_AT = 11
+R_OVERRUN_AT = 12
 R_WORDS = 16
+
+P_TIMEOUT = 0
+P_HAS_WAITV = 2
+P_DEADLINE = 3
+P_WAITERS = 5
+P_WORDS = P_WAITERS + 3 * limits.ACTOR_MAX_INPUTS
 
 WAIT_SPIN = 0
 WAIT_YIELD = 1
@@ -60,6 +69,9 @@ _YIELDS_BEFORE_PARK = 96
 _FUTEX_WAIT = 0
 _FUTEX_WAKE = 1
 _MEMBARRIER_GLOBAL_EXPEDITED = 2
+_FUTEX_WAITV = 449
+_FUTEX2_SIZE_U32 = 2
+_CLOCK_MONOTONIC = 1
 
 _syscall6 = external(
     "syscall",
@@ -128,11 +140,21 @@ def stamp(
 
 
 @njit
-def describe(slot: Any, type_id: Any, flags: Any, length: Any) -> Any:
-    """Fill the type, flags and length of an opened slot."""
+def describe(slot: Any, type_id: Any, flags: Any, length: Any, epoch: Any) -> Any:
+    """Fill the type, flags, length and halt epoch (its low 16 bits) of an opened slot."""
     atomics.store_u32(slot + layout.SLOT_TYPE_ID, type_id)
     atomics.store_u16(slot + layout.SLOT_FLAGS, flags)
-    atomics.store_u32(slot + layout.SLOT_LENGTH, length)
+    atomics.store_u16(slot + layout.SLOT_LENGTH, length)
+    atomics.store_u16(slot + layout.SLOT_HALT_EPOCH, epoch)
+
+
+@njit
+def halt_epoch(w: Any) -> Any:
+    """The halts that there were so far, as the node's page says; 0 for a writer outside a node.
+
+    An actor reads it when a step begins: what it then decides belongs to that epoch, whenever it is published.
+    """
+    return atomics.load_acquire(w[W_EPOCH_AT]) if w[W_EPOCH_AT] != 0 else 0
 
 
 @njit
@@ -156,7 +178,7 @@ def available(r: Any) -> Any:
     cursor and not after it (a round trip of 64 bytes went from 1.9 to 1.7 times the limit). Not at the first looks: a
     reader that keeps up with a fast writer would only take from it the lines that it is about to fill.
     """
-    if r[R_SEEN] == r[R_CURSOR]:
+    if r[R_SEEN] <= r[R_CURSOR]:
         r[R_SEEN] = atomics.load_acquire(r[R_CURSOR_AT])
         if r[R_SEEN] == r[R_CURSOR]:
             r[R_EMPTY] += 1
@@ -166,7 +188,44 @@ def available(r: Any) -> Any:
                 atomics.prefetch(slot + 64)
         else:
             r[R_EMPTY] = 0
+            if r[R_COPY_AT] != 0:
+                _skip_overrun(r)
     return r[R_SEEN] - r[R_CURSOR]
+
+
+@njit
+def _overrun(r: Any, count: Any) -> Any:
+    at = r[R_OVERRUN_AT]
+    atomics.store_i64(at, atomics.load_i64(at) + count)
+
+
+@njit
+def _skip_overrun(r: Any) -> Any:
+    """An observer that fell behind by more than the ring goes on at the oldest slot that can still be whole."""
+    gone = r[R_SEEN] - r[R_CURSOR] - r[R_CAPACITY]
+    if gone > 0:
+        r[R_CURSOR] += gone
+        _overrun(r, gone)
+
+
+@njit
+def fetch(r: Any, sequence: Any) -> Any:
+    """Address of the slot of an available `sequence`; 0 when the writer overran it (counted).
+
+    A gate reads where the slot stands. An observer's writer does not wait: it gets a private copy, whose sequence is
+    looked at again behind an acquire fence, so that a torn copy is never handed out.
+    """
+    slot = r[R_SLOTS] + ((sequence - 1) & r[R_MASK]) * r[R_STRIDE]
+    copy = r[R_COPY_AT]
+    if copy == 0:
+        return slot
+    atomics.copy_bytes(copy, slot, r[R_STRIDE])
+    atomics.fence_acquire()
+    whole = atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence
+    if whole and atomics.load_i64(slot + layout.SLOT_SEQUENCE) == sequence:
+        return copy
+    _overrun(r, 1)
+    return 0
 
 
 @njit
@@ -177,7 +236,26 @@ def release(r: Any, count: Any) -> Any:
 
 
 @njit
-def _park(readers: Any, count: Any, timeout_at: Any) -> Any:
+def _sleep(readers: Any, count: Any, park_at: Any) -> Any:
+    """Sleep on the parked words of all inputs: futex(2), or futex_waitv(2) (Linux 5.16) for more than one."""
+    if count == 1 or atomics.load_i64(park_at + 8 * P_HAS_WAITV) == 0:
+        word = readers[0, R_PARKED_AT]
+        _syscall6(_FUTEX, word, _FUTEX_WAIT, 1, park_at + 8 * P_TIMEOUT, 0, 0)
+        return
+    deadline = park_at + 8 * P_DEADLINE
+    when = now_ns(_CLOCK_MONOTONIC, deadline) + limits.PARK_TIMEOUT_NS
+    atomics.store_i64(deadline, when // 1_000_000_000)
+    atomics.store_i64(deadline + 8, when % 1_000_000_000)
+    waiters = park_at + 8 * P_WAITERS
+    for i in range(count):
+        atomics.store_i64(waiters + 24 * i, 1)
+        atomics.store_i64(waiters + 24 * i + 8, readers[i, R_PARKED_AT])
+        atomics.store_i64(waiters + 24 * i + 16, _FUTEX2_SIZE_U32)
+    _syscall6(_FUTEX_WAITV, waiters, count, 0, deadline, _CLOCK_MONOTONIC, 0)
+
+
+@njit
+def _park(readers: Any, count: Any, park_at: Any) -> Any:
     """Sleep until one of the inputs moves, at most the timeout.
 
     The flag's store and the cursor's load need a full fence on both sides. The writer must not pay for it, so the
@@ -192,21 +270,41 @@ def _park(readers: Any, count: Any, timeout_at: Any) -> Any:
         if atomics.load_acquire(readers[i, R_CURSOR_AT]) != readers[i, R_CURSOR]:
             ready = True
     if not ready:
-        word = readers[0, R_PARKED_AT]
-        _syscall6(_FUTEX, word, _FUTEX_WAIT, 1, timeout_at, 0, 0)
+        _sleep(readers, count, park_at)
     for i in range(count):
         atomics.store_release(readers[i, R_PARKED_AT], 0)
 
 
 @njit
-def idle(mode: Any, idles: Any, readers: Any, count: Any, timeout_at: Any) -> Any:
-    """Wait a little, by strategy; `idles` counts the calls since there was work."""
+def idle(mode: Any, idles: Any, readers: Any, count: Any, park_at: Any) -> Any:
+    """Wait a little, by strategy; `idles` counts the calls since there was work. `park_at`: `park_words`."""
     if mode == WAIT_SPIN or idles < _SPINS_BEFORE_YIELD:
         atomics.pause()
     elif mode == WAIT_YIELD or count == 0 or idles < _YIELDS_BEFORE_PARK:
         atomics.sched_yield()
     else:
-        _park(readers, count, timeout_at)
+        _park(readers, count, park_at)
+
+
+def park_words() -> Words:
+    """Memory that `idle` needs to sleep: the time-out, and the list of words to wait for."""
+    import ctypes
+    import errno
+
+    words = np.zeros(P_WORDS, np.int64)
+    words[P_TIMEOUT + 1] = limits.PARK_TIMEOUT_NS
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(_FUTEX_WAITV, None, 0, 0, None, 0)  # of nothing: EINVAL where the call exists
+    words[P_HAS_WAITV] = int(ctypes.get_errno() != errno.ENOSYS)
+    return words
+
+
+def fence_everyone() -> bool:
+    """A full fence on every running thread that registered for it (membarrier(2)). False on an old kernel."""
+    import ctypes
+
+    call = ctypes.CDLL(None).syscall
+    return bool(call(_MEMBARRIER, _MEMBARRIER_GLOBAL_EXPEDITED, 0, 0) == 0)
 
 
 def register_membarrier() -> bool:

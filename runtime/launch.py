@@ -19,7 +19,7 @@ from typing import Any
 import multiprocess
 
 from sovereign.runtime.errors import ResourceError
-from sovereign.runtime.spec import NodeSpec
+from sovereign.runtime.spec import USUAL_START, NodeSpec, StartOptions
 
 PRELOAD = (
     "numba",
@@ -76,7 +76,7 @@ def _housekeeping(spec: NodeSpec) -> None:
         os.sched_setaffinity(0, free)
 
 
-def _child(spec: NodeSpec, index: int, alive: Any) -> None:
+def _child(spec: NodeSpec, index: int, alive: Any, options: StartOptions) -> None:
     """What the forked process does before it is an actor."""
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGPIPE):
@@ -93,15 +93,17 @@ def _child(spec: NodeSpec, index: int, alive: Any) -> None:
     _housekeeping(spec)
     from sovereign.runtime.host import run_actor
 
-    run_actor(spec, index, alive.fileno())
+    run_actor(spec, index, alive.fileno(), options)
 
 
 class Launched:
     """One actor's process. `pidfd` is readable when its last thread is gone."""
 
-    def __init__(self, spec: NodeSpec, index: int, alive: Any) -> None:
+    def __init__(
+        self, spec: NodeSpec, index: int, alive: Any, options: StartOptions = USUAL_START
+    ) -> None:
         self._process = _context.Process(
-            target=_child, args=(spec, index, alive), name=spec.actors[index].name
+            target=_child, args=(spec, index, alive, options), name=spec.actors[index].name
         )
         try:
             self._process.start()

@@ -15,13 +15,25 @@ import numpy.typing as npt
 from sovereign.runtime import limits
 
 NO_ACTOR = 65_535
+# The cursor of a gate that the supervisor has detached: no writer waits for it.
+DETACHED = 2**63 - 1
 
 HEADER_DTYPE: np.dtype[np.void] = np.dtype(
     {
         "names": [
             "sequence", "origin_ns", "publish_ns", "cause_seq", "type_id", "cause_actor",
-            "flags", "length", "generation",
+            "flags", "length", "halt_epoch", "generation",
         ],
+        "formats": ["<u8", "<i8", "<i8", "<u8", "<u4", "<u2", "<u2", "<u2", "<u2", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 36, 38, 40, 42, 44],
+        "itemsize": limits.SLOT_HEADER_BYTES,
+    }
+)  # fmt: skip
+
+# Archives of manifest version 1: `length` took the place of itself and of `halt_epoch`, which was nought.
+HEADER_DTYPE_V1: np.dtype[np.void] = np.dtype(
+    {
+        "names": [name for name in HEADER_DTYPE.names or () if name != "halt_epoch"],
         "formats": ["<u8", "<i8", "<i8", "<u8", "<u4", "<u2", "<u2", "<u4", "<u4"],
         "offsets": [0, 8, 16, 24, 32, 36, 38, 40, 44],
         "itemsize": limits.SLOT_HEADER_BYTES,
@@ -36,6 +48,7 @@ SLOT_TYPE_ID = 32
 SLOT_CAUSE_ACTOR = 36
 SLOT_FLAGS = 38
 SLOT_LENGTH = 40
+SLOT_HALT_EPOCH = 42
 SLOT_GENERATION = 44
 SLOT_PAYLOAD = limits.SLOT_HEADER_BYTES
 
@@ -55,6 +68,7 @@ RING_CLAIM_AT = 1024 + limits.CACHE_LINE_BYTES
 READER_CURSOR_AT = 0
 READER_PARKED_AT = limits.CACHE_LINE_BYTES
 READER_OVERRUN_AT = 2 * limits.CACHE_LINE_BYTES
+READER_DURABLE_AT = 3 * limits.CACHE_LINE_BYTES
 READER_GATE_AT = 2048
 READER_NAME_AT = 2056
 
@@ -88,18 +102,18 @@ def stride_for(payload_bytes: int) -> int:
     return round_up(limits.SLOT_HEADER_BYTES + payload_bytes, limits.SLOT_ALIGN_BYTES)
 
 
-def slot_dtype(stride: int) -> np.dtype[np.void]:
+def slot_dtype(stride: int, header: np.dtype[np.void] = HEADER_DTYPE) -> np.dtype[np.void]:
     """The record of one slot: the header's fields, then `payload`, opaque."""
-    fields = HEADER_DTYPE.fields
-    assert fields is not None and HEADER_DTYPE.names is not None
+    fields = header.fields
+    assert fields is not None and header.names is not None
     return np.dtype(
         {
-            "names": [*HEADER_DTYPE.names, "payload"],
+            "names": [*header.names, "payload"],
             "formats": [
-                *(fields[name][0] for name in HEADER_DTYPE.names),
+                *(fields[name][0] for name in header.names),
                 f"V{stride - limits.SLOT_HEADER_BYTES}",
             ],
-            "offsets": [*(fields[name][1] for name in HEADER_DTYPE.names), SLOT_PAYLOAD],
+            "offsets": [*(fields[name][1] for name in header.names), SLOT_PAYLOAD],
             "itemsize": stride,
         }
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RING_LAYOUT_VERSION = 1
+RING_LAYOUT_VERSION = 2
 STATE_LAYOUT_VERSION = 1
 NODE_LAYOUT_VERSION = 1
 
@@ -31,6 +31,10 @@ HISTOGRAM_BUCKETS = 1536
 HEARTBEAT_LIMIT_NS = 5_000_000_000
 PARK_TIMEOUT_NS = 1_000_000
 HALT_REACTION_NS = 1_000_000
+HALT_EPOCH_BITS = 16
+HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
+CAREFUL_STEPS = 1024
+START_LIMIT_NS = 120_000_000_000
 
 
 class Limit(NamedTuple):
@@ -58,7 +62,15 @@ LIMITS: tuple[Limit, ...] = (
     Limit("step_events", STEP_MAX_EVENTS, "events", "largest batch that commits as one step"),
     Limit("step_outputs", STEP_MAX_OUTPUTS_PER_EVENT, "messages", "most that one event may emit"),
     Limit("histogram_buckets", HISTOGRAM_BUCKETS, "buckets", "log-linear, about 3 % wide"),
+    Limit(
+        "careful_steps",
+        CAREFUL_STEPS,
+        "steps",
+        "of one event each, after an event killed its actor",
+    ),
+    Limit("start", START_LIMIT_NS, "ns", "an actor that is not ready after it is hung"),
     Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
+    Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
 )

@@ -14,6 +14,7 @@ from sovereign.runtime import counters as counting
 from sovereign.runtime.counters import Counters
 from sovereign.runtime.histogram import percentiles
 from sovereign.runtime.launch import Launched
+from sovereign.runtime.poison import InHand, Suspicion
 from sovereign.runtime.restart import NEVER_NS, RestartClock
 from sovereign.runtime.spec import ActorSpec, NodeSpec
 
@@ -30,13 +31,18 @@ class Managed:
     def __init__(self, spec: ActorSpec, counters: Counters) -> None:
         self.spec, self.counters = spec, counters
         self.clock = RestartClock(spec.restart)
+        self.suspicion = Suspicion(spec.poison)
+        self.quarantines = RestartClock(spec.restart)
         self.process: Launched | None = None
         self.state = STOPPED
         self.restarts = 0
         self.next_start_ns = 0
         self.exit_code: int | None = None
         self.asked_to_stop = False
-        self.hung = False
+        self.started_ns = 0
+        self.hung = ""
+        self.busy = ""
+        self.detached = False
 
     @property
     def pid(self) -> int | None:
@@ -46,8 +52,8 @@ class Managed:
     def start(self, node: NodeSpec, alive: Any) -> None:
         """Fork it."""
         self.counters_reset()
-        self.process = Launched(node, self.spec.index, alive)
-        self.state, self.asked_to_stop, self.hung = STARTING, False, False
+        self.process = Launched(node, self.spec.index, alive, self.suspicion.options)
+        self.state, self.asked_to_stop, self.hung = STARTING, False, ""
         self.started_ns = time.monotonic_ns()
 
     def counters_reset(self) -> None:
@@ -69,15 +75,25 @@ class Managed:
             return True
         if self.state == STARTING and self.ready():
             self.state = RUNNING
-        silent = now_ns - self.counters["heartbeat_ns"]
-        if (
-            self.state in (RUNNING, DRAINING)
-            and silent > self.spec.heartbeat_limit_ns
-            and not self.hung
-        ):
-            self.hung = True
+        why = "" if self.hung else self._hangs(now_ns)
+        if why:
+            self.hung = why
             self.process.signal(signal.SIGKILL)
         return False
+
+    def _hangs(self, now_ns: int) -> str:
+        """Why the process counts as hung; "" while it does not."""
+        if self.state == STARTING and now_ns - self.started_ns > self.spec.start_limit_ns:
+            return f"hung: not ready within {self.spec.start_limit_ns / 1e9:g} s"
+        silent = now_ns - self.counters["heartbeat_ns"]
+        if self.state in (RUNNING, DRAINING) and silent > self.spec.heartbeat_limit_ns:
+            return "hung: no heartbeat"
+        return ""
+
+    def in_hand(self) -> InHand | None:
+        """The event that the dead process had in hand, if its inputs tell nothing else of it."""
+        event = InHand(self.counters["hand_input"], self.counters["hand_sequence"])
+        return event if event.sequence > 0 and event.input < len(self.spec.inputs) else None
 
     def reap(self, now_ns: int) -> int:
         """Take the exit code, and decide what follows: STOPPED, BACKOFF or FATAL."""
@@ -116,6 +132,7 @@ class Managed:
             "cpu": self.spec.cpu,
             "restarts": self.restarts,
             "exit_code": self.exit_code,
+            "detached": self.detached,
             "counters": self.counters.as_dict(),
             "latency_ns": {
                 name: dict(zip(("p50", "p99", "p99_9", "p99_99"), found, strict=True))

@@ -77,6 +77,28 @@ class ActorDied(Message):
     reason: Annotated[bytes, REASON_BYTES]
 
 
+class Quarantined(Message):
+    """An event killed its actor `kills` times and was set aside. `actor` read it from the ring of `source`."""
+
+    actor: np.uint32
+    source: np.uint32
+    sequence: np.uint64
+    kills: np.uint32
+    skipped: np.uint32
+    at_ns: np.int64
+    name: Annotated[bytes, NAME_BYTES]
+
+
+class Detached(Message):
+    """A dead gate that could not be kept: the writer of `source` waits for it no more. `cursor`: where it stood."""
+
+    actor: np.uint32
+    source: np.uint32
+    cursor: np.uint64
+    at_ns: np.int64
+    name: Annotated[bytes, NAME_BYTES]
+
+
 class OperatorAction(Message):
     """Someone asked for `action` (stop, start, restart, down) of `actor` (empty: the node)."""
 
@@ -93,6 +115,8 @@ NODE_TYPES: tuple[type[Message], ...] = (
     NodeStarted,
     ActorStarted,
     ActorDied,
+    Quarantined,
+    Detached,
     OperatorAction,
 )
 

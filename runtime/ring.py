@@ -27,6 +27,7 @@ __all__ = [
     "SlotArray",
     "check_types",
     "create_ring",
+    "detach_reader",
     "open_ring",
     "remove_ring",
     "schema_of",
@@ -101,6 +102,19 @@ def create_ring(spec: RingSpec, node: str, generation: int = 1) -> None:
     segment.close()
 
 
+def detach_reader(node: str, name: str, reader: str) -> int:
+    """Let no writer wait for `reader` any more (the supervisor only, once its process is dead); where it stood."""
+    ring = open_ring(node, name)
+    index = [one.name for one in ring.readers].index(reader)
+    before = ring.reader_cursor(index)
+    ring.segment.close()
+    with Segment.open_part(
+        segment_name(node, name), layout.reader_page(index), limits.PAGE_BYTES
+    ) as page:
+        page.word(layout.READER_CURSOR_AT)[0] = layout.DETACHED
+    return before
+
+
 def remove_ring(node: str, name: str) -> None:
     """Unlink a ring's segment."""
     unlink(segment_name(node, name))
@@ -130,9 +144,17 @@ class Ring:
         return int(self.segment.word(layout.reader_page(index) + layout.READER_CURSOR_AT)[0])
 
     def lowest_gate(self) -> int:
-        """The cursor of the slowest gate; the ring's own cursor when it has no gate."""
+        """The cursor of the slowest gate; the ring's own cursor when it has no gate, or a detached one."""
         gates = [self.reader_cursor(i) for i, reader in enumerate(self.readers) if reader.gate]
-        return min(gates, default=self.cursor)
+        return min((at for at in gates if at != layout.DETACHED), default=self.cursor)
+
+    def overrun(self, index: int) -> int:
+        """Slots that the writer overran before reader `index` (no gate) had them."""
+        return int(self.segment.word(layout.reader_page(index) + layout.READER_OVERRUN_AT)[0])
+
+    def durable_cursor(self, index: int) -> int:
+        """Last sequence that the archive of reader `index` (an auditor) has on disk."""
+        return int(self.segment.word(layout.reader_page(index) + layout.READER_DURABLE_AT)[0])
 
     def slots(self) -> SlotArray:
         """All slots, as records."""
@@ -195,10 +217,10 @@ def open_ring(node: str, name: str, *, writable: bool = False, resident: bool = 
     said = json.loads(text)
     for index in range(words["readers"]):
         at = layout.reader_page(index) + layout.READER_CURSOR_AT
-        if int(segment.word(at)[0]) > words["cursor"] and not writable:
+        if words["cursor"] < int(segment.word(at)[0]) != layout.DETACHED and not writable:
             # The writer may have moved since its cursor was read: look again, in order.
             reader, writer = int(segment.word(at)[0]), int(segment.word(layout.RING_CURSOR_AT)[0])
-            if reader > writer:
+            if writer < reader != layout.DETACHED:
                 raise _refuse(full, f"reader {index} is beyond the writer", reader, f"≤ {writer}")
     return Ring(
         segment,

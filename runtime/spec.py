@@ -45,13 +45,39 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """When and how fast a dead actor comes back; after `max_failures` in `window_s` the node halts."""
+    """When and how fast a dead actor comes back; after `max_failures` in `window_s` it is given up.
+
+    `then`: what follows: "halt" halts the node; "detach" lets it go on, and no writer waits for the dead gate.
+    """
 
     policy: str = "on-failure"
     backoff_ms: int = 50
     max_backoff_ms: int = 5_000
     max_failures: int = 5
     window_s: float = 60.0
+    then: str = "halt"
+
+
+@dataclass(frozen=True)
+class PoisonPolicy:
+    """An event that killed its actor `kills` times, alone in hand, is set aside; `then`: "halt" the node, or "skip" it."""
+
+    kills: int = 3
+    then: str = "halt"
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """How one start of an actor differs from the usual. `careful`: steps that take one event each.
+
+    `skip`: an input and a sequence that are passed over unhandled, if they are next (quarantined).
+    """
+
+    careful: int = 0
+    skip: tuple[int, int] | None = None
+
+
+USUAL_START = StartOptions()
 
 
 @dataclass(frozen=True)
@@ -68,7 +94,9 @@ class ActorSpec:
     cpu: int | None = None
     wait: str = "auto"
     restart: RestartPolicy = field(default_factory=RestartPolicy)
+    poison: PoisonPolicy = field(default_factory=PoisonPolicy)
     heartbeat_limit_ns: int = limits.HEARTBEAT_LIMIT_NS
+    start_limit_ns: int = limits.START_LIMIT_NS
     upstream: tuple[tuple[type[Message], ...], ...] = ()
 
 

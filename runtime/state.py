@@ -54,6 +54,8 @@ class StateStore:
             self.words[commit.S_KILL_AT] = int(os.environ.get("SOVEREIGN_KILL_AT", "0"))
         self.out_words = output.words if output else np.zeros(kernels.W_WORDS, np.int64)
         self.readers = np.zeros((max(1, len(inputs)), kernels.R_WORDS), np.int64)
+        # Slots that a detached gate missed: its page is ahead of what the state has committed.
+        self.missed = [0] * len(inputs)
         self._recover(actor)
         for i, reader in enumerate(inputs):
             self.readers[i] = reader.words
@@ -118,6 +120,19 @@ class StateStore:
     def _word(self, copy: int, at: int) -> int:
         return int(self._copy(copy)[at : at + 8].view(np.int64)[0])
 
+    def _resume(self, number: int, committed: int) -> None:
+        """Let input `number` go on behind `committed`; a gate that was detached, where it is one again.
+
+        A reader's page is ahead of its state only then, also when a kill came between the two.
+        """
+        reader = self.inputs[number]
+        at = reader.reattach() if reader.detached else reader.cursor
+        if at > committed:
+            self.missed[number] = at - committed
+            reader.words[kernels.R_CURSOR] = reader.words[kernels.R_SEEN] = committed
+        else:
+            reader.seek(committed)
+
     def _recover(self, actor: str) -> None:
         """Choose the copy that was committed; store its input cursors."""
         published = self.output.ring.cursor if self.output else 0
@@ -135,12 +150,15 @@ class StateStore:
                     expected="a copy whose output sequence equals the published cursor",
                     hint="`sovereign up --fresh` seals the rings and begins anew",
                 )
+            for number, reader in enumerate(self.inputs):
+                if reader.detached:
+                    self._resume(number, 0)
             return
         step, newer = max(fits)
         self.words[commit.S_STEP] = step
         self.words[commit.S_NEWER] = newer
-        for i, reader in enumerate(self.inputs):
-            reader.seek(self._word(newer, layout.COPY_INPUTS_AT + 8 * i))
+        for i in range(len(self.inputs)):
+            self._resume(i, self._word(newer, layout.COPY_INPUTS_AT + 8 * i))
 
     def committed(self) -> np.record | None:
         """A copy of the user's state as it was committed last."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sovereign.runtime import commit, layout
+from sovereign.runtime import commit, kernels, layout
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message
 from sovereign.runtime.state import StateStore
@@ -26,11 +26,13 @@ class Step:
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self._begun = False
+        self._epoch = 0
         self._taken = np.zeros(max(1, len(store.inputs)), np.int64)
 
     def begin(self) -> np.record | None:
         """The working copy of State, to be changed in place; None when the actor has none."""
         self._begun = True
+        self._epoch = int(kernels.halt_epoch(self._store.out_words))
         return self._store.working(int(commit.begin(self._store.words)))
 
     def put(
@@ -53,6 +55,7 @@ class Step:
             cause_actor=cause[0],
             cause_seq=cause[1],
             flags=flags,
+            halt_epoch=self._epoch,
         )
 
     def commit(self, taken: list[int] | None = None) -> None:

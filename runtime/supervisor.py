@@ -1,7 +1,8 @@
 """The supervisor: starts the actors in the order of the wiring, keeps them alive, and stops them in order.
 
 Guarantees: one supervisor a node (a lock that dies with it); a dead actor comes back by its policy, a hung one is killed
-first; an actor that cannot be kept halts the node; what was not archived is never unlinked.
+first; an actor that cannot be kept halts the node, or is detached where the topology says so; an event that kills its
+actor again and again is set aside; a full feedback ring halts the node; what was not archived is never unlinked.
 """
 
 from __future__ import annotations
@@ -15,32 +16,34 @@ from typing import Any
 
 from sovereign.runtime import halting, launch
 from sovereign.runtime.control import Control
-from sovereign.runtime.control_socket import ControlServer, Peer, Request
-from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.control_socket import ControlServer
 from sovereign.runtime.estate import clear, is_settled, leftovers, settle
 from sovereign.runtime.log import file_log
 from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STOPPED, Managed
 from sovereign.runtime.node_ring import (
-    BY_BYTES,
     REASON_BYTES,
     ActorDied,
     ActorStarted,
-    Halt,
+    Detached,
     Journal,
     NodeStarted,
-    OperatorAction,
-    Resume,
-    exact,
+    Quarantined,
     fitting,
 )
+from sovereign.runtime.operating import STOP_GRACE_S, Operations
+from sovereign.runtime.poison import InHand
+from sovereign.runtime.quarantine import set_aside
+from sovereign.runtime.restart import NEVER_NS
+from sovereign.runtime.ring import detach_reader
 from sovereign.runtime.rundir import NodeLock
+from sovereign.runtime.sealing import seal_leftovers
 from sovereign.runtime.shm import unlink
 from sovereign.runtime.spec import NodeSpec
 from sovereign.runtime.watch import NodeView, Quiet
-from sovereign.runtime.wiring import feeders, in_order
+from sovereign.runtime.wiring import in_order
 
 POLL_MS = 20
-STOP_GRACE_S = 10.0
+BY_SUPERVISOR = "supervisor"
 Tell = Callable[[str], None]
 
 
@@ -58,7 +61,7 @@ class Supervisor:
 
     def __init__(self, spec: NodeSpec, options: Options, tell: Tell) -> None:
         self.spec, self.options, self.tell = spec, options, tell
-        self._ending = ""
+        self.ending = ""
         self.fatal: list[str] = []
         self.started_s = time.monotonic()
 
@@ -71,12 +74,31 @@ class Supervisor:
             lock.release()
 
     def _live(self) -> list[dict[str, Any]]:
+        self._open()
+        kept = {
+            number: signal.signal(number, lambda *_: self.end("signal"))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            for one in in_order(self.spec):
+                if not self.ending:
+                    self.start(self.actors[one.name])
+            while not self.ending:
+                self._turn()
+            return self._finish()
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+            self.server.close()
+
+    def _open(self) -> None:
+        """Take what stands in shared memory, or make it; restore the halt word; listen."""
         spec = self.spec
         self.log = file_log(spec.run_dir / "logs" / "supervisor.log", actor="supervisor")
         spec.archive_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         launch.warm()
         if self.options.fresh:
-            clear(spec, self._seal_leftovers, self.tell)
+            clear(spec, lambda: seal_leftovers(spec), self.tell)
         estate = settle(spec)
         if estate.went_on:
             self.tell(f"going on from the rings that generation {estate.generation} left")
@@ -93,69 +115,48 @@ class Supervisor:
         self.actors = {
             one.name: Managed(one, self.control.counters(one.index)) for one in spec.actors
         }
-        self.server = ControlServer(spec.run_dir, self._handle)
+        self.operations = Operations(self)
+        self.server = ControlServer(spec.run_dir, self.operations.handle)
         started = {"generation": estate.generation, "actors": len(spec.actors), "pid": 0}
         self.journal.write(NodeStarted, {**started, "went_on": int(estate.went_on)})
-        kept = {
-            number: signal.signal(number, lambda *_: self.end("signal"))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            for one in in_order(spec):
-                self._start(self.actors[one.name])
-            while not self._ending:
-                self._turn()
-            return self._finish()
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
-            self.server.close()
-
-    def _seal_leftovers(self) -> None:
-        """Run only the auditors over the rings that a dead node left, until they have all."""
-        auditors = [one for one in self.spec.actors if one.kind == "auditor"]
-        control = Control(self.spec.name)
-        alive, _ = launch.alive_pipe()
-        running = [launch.Launched(self.spec, one.index, alive) for one in auditors]
-        for process in running:
-            process.signal(0)
-        view = NodeView(self.spec)
-        deadline = time.monotonic() + STOP_GRACE_S
-        while time.monotonic() < deadline and any(view.lag_of(one.name) for one in auditors):
-            time.sleep(0.01)
-        for process in running:
-            process.signal(signal.SIGTERM)
-            process.reap()
-        control.close()
-        view.close()
 
     def end(self, why: str) -> None:
         """Leave the loop at its next turn."""
-        self._ending = self._ending or why
+        self.ending = self.ending or why
 
-    def _start(self, actor: Managed) -> None:
+    def start(self, actor: Managed) -> None:
+        """Fork an actor's process, and archive that."""
         actor.start(self.spec, self.alive)
         self.log.info("started", which=actor.spec.name, pid=actor.pid)
         fields = {"actor": actor.spec.index, "pid": actor.pid or 0, "starts": actor.restarts + 1}
         self.journal.write(ActorStarted, {**fields, "name": fitting(actor.spec.name, 48)})
 
-    def _turn(self) -> None:
-        """One look at everything."""
+    def serve(self, wait_ms: float) -> None:
+        """Answer who asks, and mind every actor that nobody is operating on. Sleeps for `wait_ms` at most."""
         poll = select.poll()
         for fd in self.server.filenos():
             poll.register(fd, select.POLLIN)
         for actor in self.actors.values():
             if actor.process is not None and actor.process.pidfd >= 0:
                 poll.register(actor.process.pidfd, select.POLLIN)
-        for fd, _ in poll.poll(POLL_MS):
+        for fd, _ in poll.poll(wait_ms):
             self.server.on_readable(fd)
+        if self.ending:
+            return
         now_ns = time.monotonic_ns()
         for actor in self.actors.values():
+            if actor.busy:
+                continue
             if actor.tick(now_ns):
                 self._reap(actor, now_ns)
             if actor.state == BACKOFF and now_ns >= actor.next_start_ns:
                 actor.restarts += 1
-                self._start(actor)
+                self.start(actor)
+
+    def _turn(self) -> None:
+        """One look at everything."""
+        self.serve(POLL_MS)
+        self._mind_feedback()
         self._mind_end()
 
     def _reap(self, actor: Managed, now_ns: int) -> None:
@@ -166,25 +167,89 @@ class Supervisor:
         if actor.asked_to_stop or actor.state == STOPPED:
             self.log.info("stopped", which=name, exit_code=code)
             return
-        reason = "hung: no heartbeat" if hung else f"exit code {code}"
+        reason = hung or f"exit code {code}"
         self.tell(f"{name} died ({reason}): {actor.state}; see `sovereign logs {name}`")
         self.log.error("died", which=name, exit_code=code, state=actor.state)
         fields = {"actor": actor.spec.index, "pid": 0, "exit_code": code}
         failures = actor.clock.failures(now_ns)
         said = {"name": fitting(name, 48), "reason": fitting(reason, REASON_BYTES)}
         self.journal.write(ActorDied, {**fields, "failures": failures, **said})
+        poison = self._suspect(actor)
+        if poison is not None:
+            reason = self._set_aside(actor, poison) or reason
         if actor.state == FATAL:
             self._give_up(actor, reason)
 
+    def _suspect(self, actor: Managed) -> InHand | None:
+        """The event that the dead actor had in hand, when it has killed it too often."""
+        event = actor.in_hand()
+        if event is None:
+            return actor.suspicion.died(None, next_is=0)
+        ring = self.view.rings[actor.spec.inputs[event.input].ring]
+        index = [reader.name for reader in ring.readers].index(actor.spec.name)
+        next_is = ring.reader_cursor(index) + 1
+        uncommitted = event if event.sequence >= next_is else None
+        return actor.suspicion.died(uncommitted, next_is=next_is)
+
+    def _set_aside(self, actor: Managed, event: InHand) -> str:
+        """Quarantine a poison event: skip it at the next start, or give the actor up; why, in the latter case."""
+        spec, policy = actor.spec, actor.spec.poison
+        source = spec.inputs[event.input]
+        path = set_aside(self.spec, spec.name, self.view.rings[source.ring], event)
+        skipped = policy.then == "skip"
+        self.tell(
+            f"event {event.sequence} of {source.ring} killed {spec.name} {policy.kills} times: "
+            f"{'skipped' if skipped else 'the actor is given up'}; kept in {path}"
+        )
+        fields = {"actor": spec.index, "source": source.actor_index, "sequence": event.sequence}
+        fields |= {"kills": policy.kills, "skipped": int(skipped)}
+        self.journal.write(Quarantined, {**fields, "name": fitting(spec.name, 48)})
+        now_ns = time.monotonic_ns()
+        if skipped and actor.quarantines.failed(now_ns) != NEVER_NS:
+            actor.suspicion.skip(event)
+            actor.clock.forget()
+            actor.state, actor.next_start_ns = BACKOFF, now_ns
+            return ""
+        actor.state = FATAL
+        return f"event {event.sequence} of {source.ring} kills it; kept in {path}"
+
     def _give_up(self, actor: Managed, reason: str) -> None:
-        """An actor that cannot be kept: nothing may leave the node any more."""
-        self.fatal.append(f"{actor.spec.name}: {reason}")
+        """An actor that cannot be kept: nothing may leave the node any more, or no writer waits for it."""
+        name = actor.spec.name
+        self.fatal.append(f"{name}: {reason}")
+        if actor.spec.restart.then == "detach":
+            self._detach(actor)
+            return
         never_ran = all(one.counters["events"] == 0 for one in self.actors.values())
         if not self.control.halted and not never_ran:
-            self._halt("supervisor", f"{actor.spec.name} cannot be kept: {reason}", 0)
-            self.tell(f"the node is halted: {actor.spec.name} cannot be kept")
+            self._halt(f"{name} cannot be kept: {reason}")
+            self.tell(f"the node is halted: {name} cannot be kept")
         if never_ran or self.options.until_idle or self.options.seconds:
             self.end("fatal")
+
+    def _halt(self, reason: str) -> None:
+        text = fitting(reason, REASON_BYTES).decode()
+        self.operations.halt(BY_SUPERVISOR, text, 0)
+
+    def _detach(self, actor: Managed) -> None:
+        """Let the node go on without this gate; what it misses is counted when it is started again."""
+        actor.detached = True
+        for source in actor.spec.inputs:
+            cursor = detach_reader(self.spec.name, source.ring, actor.spec.name)
+            fields = {"actor": actor.spec.index, "source": source.actor_index, "cursor": cursor}
+            self.journal.write(Detached, {**fields, "name": fitting(actor.spec.name, 48)})
+        self.tell(f"{actor.spec.name} is detached: its writers wait for it no more")
+
+    def _mind_feedback(self) -> None:
+        """What cannot be held back halts the node: nobody may wait on a full feedback ring."""
+        if self.control.halted:
+            return
+        for name, reader in self.view.full_feedback():
+            self._halt(f"the feedback ring of {name} is full: {reader} is behind")
+            self.tell(
+                f"the node is halted: the feedback ring of {name} is full, {reader} is behind"
+            )
+            return
 
     def _mind_end(self) -> None:
         options = self.options
@@ -192,14 +257,14 @@ class Supervisor:
             self.end("time")
         settled = all(one.state in (RUNNING, STOPPED, FATAL) for one in self.actors.values())
         if options.until_idle and settled:
-            ended = {one.spec.index for one in self.actors.values() if one.state == STOPPED}
+            over = (STOPPED, FATAL)
+            ended = {one.spec.index for one in self.actors.values() if one.state in over}
             if self.quiet.look(ended):
                 self.end("idle")
 
     def _finish(self) -> list[dict[str, Any]]:
         """Stop in order, sources first, each after its feeders; unlink what is archived."""
-        self.tell(f"stopping ({self._ending})")
-        left = feeders(self.spec)
+        self.tell(f"stopping ({self.ending})")
         self.journal.close()
         deadline = time.monotonic() + STOP_GRACE_S
         order = [one.name for one in in_order(self.spec)]
@@ -214,8 +279,7 @@ class Supervisor:
                     self.tell(f"{name} does not end: killed")
                     actor.process.signal(signal.SIGKILL)
                     deadline = time.monotonic() + 1
-                time.sleep(0.001)
-            left.pop(name, None)
+                self.serve(1)
         rows = [one.row(halted=self.control.halted) for one in self.actors.values()]
         if is_settled(self.spec):
             for segment in leftovers(self.spec):
@@ -223,98 +287,6 @@ class Supervisor:
         else:
             self.tell("the rings hold what is not archived: `sovereign up` goes on from there")
         return rows
-
-    def _handle(self, request: Request, peer: Peer) -> Any:
-        """Answer one question from the control socket."""
-        if request.op == "ps":
-            return self.status()
-        if request.op in ("down", "stop", "start", "restart"):
-            said = {"action": fitting(request.op, 16), "actor": fitting(request.actor, 48)}
-            self.journal.write(OperatorAction, {"uid": peer.uid, "pid": peer.pid, **said})
-        if request.op == "down":
-            self.end("down")
-            return {"node": self.spec.name}
-        if request.op == "halt":
-            return self._halt(request.by, request.reason, peer.uid)
-        if request.op == "resume":
-            return self._resume(request.by, peer.uid)
-        if request.op in ("stop", "start", "restart"):
-            return self._operate(request.op, self._named(request.actor))
-        raise SovereignError(f"no operation is named {request.op!r}", exit_code=2)
-
-    def _named(self, name: str) -> Managed:
-        import difflib
-
-        if name in self.actors:
-            return self.actors[name]
-        close = difflib.get_close_matches(name, self.actors, 1)
-        raise SovereignError(
-            f"no actor is named {name!r}",
-            expected=", ".join(self.actors),
-            hint=f"did you mean {close[0]!r}?" if close else "`sovereign ps` lists them",
-            exit_code=4,
-        )
-
-    def _operate(self, operation: str, actor: Managed) -> dict[str, Any]:
-        """Stop, start or restart one actor; answers when it is done."""
-        began = time.monotonic_ns()
-        if operation != "start":
-            self._end_one(actor)
-        if operation != "stop" and actor.process is None:
-            actor.clock.forget()
-            actor.restarts += operation == "restart"
-            self._start(actor)
-            while actor.process is not None and not actor.process.ended:
-                actor.tick(time.monotonic_ns())
-                if actor.state == RUNNING:
-                    break
-                time.sleep(0.000_5)
-            if actor.process is None or actor.process.ended:
-                raise SovereignError(
-                    f"{actor.spec.name} does not start", hint=f"`sovereign logs {actor.spec.name}`"
-                )
-        took = time.monotonic_ns() - began
-        return {"actor": actor.spec.name, "state": actor.state, "pid": actor.pid, "took_ns": took}
-
-    def _end_one(self, actor: Managed) -> None:
-        """Drain and end one actor, killing it after the grace."""
-        actor.stop()
-        deadline = time.monotonic() + STOP_GRACE_S
-        while actor.process is not None:
-            if actor.process.ended:
-                actor.reap(time.monotonic_ns())
-            elif time.monotonic() > deadline:
-                actor.process.signal(signal.SIGKILL)
-            time.sleep(0.000_5)
-
-    def _halt(self, by: str, reason: str, uid: int) -> dict[str, Any]:
-        """The kill switch: set the word, wait for the acknowledgements, persist, archive."""
-        names = exact(by, BY_BYTES, "--by"), exact(reason, REASON_BYTES, "--reason")
-        result = halting.halt(self.control, self.spec, halting.acknowledging(self.spec))
-        record = halting.HaltRecord(
-            halted=True, epoch=result.epoch, by=by, reason=reason, at_ns=time.time_ns()
-        )
-        halting.persist(self.spec, record)
-        fields = {"epoch": result.epoch, "uid": uid, "by": names[0], "reason": names[1]}
-        self.journal.write(Halt, fields)
-        self.log.warning("halted", by=by, reason=reason, epoch=result.epoch)
-        return {
-            "epoch": result.epoch,
-            "acknowledged": result.acknowledged,
-            "missing": result.missing,
-        }
-
-    def _resume(self, by: str, uid: int) -> dict[str, Any]:
-        """Lift the halt, by a named person."""
-        halting.refuse_if_not_halted(self.control)
-        name = exact(by, BY_BYTES, "--by")
-        epoch = self.control.epoch
-        record = halting.HaltRecord(halted=False, epoch=epoch, by=by, at_ns=time.time_ns())
-        halting.persist(self.spec, record)
-        self.control.resume()
-        self.journal.write(Resume, {"epoch": epoch, "uid": uid, "by": name})
-        self.log.warning("resumed", by=by, epoch=epoch)
-        return {"epoch": epoch}
 
     def status(self) -> dict[str, Any]:
         """What `sovereign ps --json` prints."""

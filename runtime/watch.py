@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from sovereign.runtime import layout
 from sovereign.runtime.control import Control
+from sovereign.runtime.host import load_entry
 from sovereign.runtime.node_ring import NODE_RING
 from sovereign.runtime.ring import Ring, open_ring
-from sovereign.runtime.spec import NodeSpec
+from sovereign.runtime.spec import ActorSpec, NodeSpec
 from sovereign.runtime.wiring import sources
 
 LOOKS = 3
@@ -25,6 +27,12 @@ class Lag(NamedTuple):
     reader: str
     gate: bool
     slots: int
+    overrun: int = 0
+    detached: bool = False
+
+
+def _most_of_a_step(writer: ActorSpec) -> int:
+    return load_entry(writer.entry).max_step_outputs(writer.config)
 
 
 class NodeView:
@@ -33,6 +41,13 @@ class NodeView:
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
         self.control = Control(spec.name)
+        # Room that the writer of a feedback ring needs for one step, by (writer, reader).
+        self._feedback = {
+            (one.ring, actor.name): _most_of_a_step(spec.actors[one.actor_index])
+            for actor in spec.actors
+            for one in actor.inputs
+            if one.feedback
+        }
         names = [actor.output.name for actor in spec.actors if actor.output is not None]
         self.rings: dict[str, Ring] = {
             name: open_ring(spec.name, name) for name in (*names, NODE_RING)
@@ -44,7 +59,10 @@ class NodeView:
         for name, ring in self.rings.items():
             for index, reader in enumerate(ring.readers):
                 at = ring.reader_cursor(index)
-                found.append(Lag(name, reader.name, reader.gate, ring.cursor - at))
+                away = at == layout.DETACHED
+                slots = 0 if away else ring.cursor - at
+                lost = ring.overrun(index)
+                found.append(Lag(name, reader.name, reader.gate, slots, lost, away))
         return found
 
     def lag_of(self, actor: str) -> int:
@@ -54,6 +72,17 @@ class NodeView:
     def drained(self) -> bool:
         """Whether no gate is behind."""
         return all(lag.slots == 0 for lag in self.lags() if lag.gate)
+
+    def full_feedback(self) -> list[tuple[str, str]]:
+        """(writer, reader) of every feedback input whose ring has no room left for what one step may give."""
+        found = []
+        for name, ring in self.rings.items():
+            for index, reader in enumerate(ring.readers):
+                if (name, reader.name) in self._feedback:
+                    left = ring.capacity - (ring.cursor - ring.reader_cursor(index))
+                    if left < self._feedback[name, reader.name]:
+                        found.append((name, reader.name))
+        return found
 
     def inflight(self) -> int:
         """Requests that wait for an answer, of all actors."""

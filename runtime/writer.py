@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sovereign.runtime import kernels, layout
+from sovereign.runtime import kernels, layout, limits
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message
 from sovereign.runtime.ring import check_types, open_ring
@@ -73,6 +73,7 @@ class Writer:
         cause_actor: int = layout.NO_ACTOR,
         cause_seq: int = 0,
         flags: int = 0,
+        halt_epoch: int = 0,
     ) -> int:
         """Fill the next slot with `record` (bytes, a record, or a dict of fields); the sequence it will have.
 
@@ -88,14 +89,24 @@ class Writer:
         kernels.open_slot(
             int(words[kernels.W_SLOTS]), self.ring.capacity - 1, self.ring.stride, sequence
         )
-        slot["origin_ns"] = origin_ns
-        slot["publish_ns"] = publish_ns
-        slot["cause_seq"] = cause_seq
-        slot["type_id"] = kind.type_id
-        slot["cause_actor"] = cause_actor
-        slot["flags"] = flags
-        slot["length"] = kind.dtype.itemsize
-        slot["generation"] = self.ring.generation
+        for name, value in (
+            ("origin_ns", origin_ns),
+            ("publish_ns", publish_ns),
+            ("cause_seq", cause_seq),
+            ("type_id", kind.type_id),
+            ("cause_actor", cause_actor),
+            ("flags", flags),
+            ("length", kind.dtype.itemsize),
+            ("halt_epoch", halt_epoch & limits.HALT_EPOCH_MASK),
+            ("generation", self.ring.generation),
+        ):
+            slot[name] = value
+        self._fill(kind, record, sequence)
+        self.filled += 1
+        return sequence
+
+    def _fill(self, kind: type[Message], record: Any, sequence: int) -> None:
+        """The payload's bytes, and zeros behind them."""
         if isinstance(record, dict):
             record = kind.new(**record)
         data = record if isinstance(record, bytes | bytearray | memoryview) else record.tobytes()
@@ -110,8 +121,6 @@ class Writer:
         end = at + self.ring.stride - layout.SLOT_PAYLOAD
         self._raw[at : at + len(data)] = np.frombuffer(data, np.uint8)
         self._raw[at + len(data) : end] = 0  # a slot's bytes depend on its message alone
-        self.filled += 1
-        return sequence
 
     def publish(self) -> int:
         """Publish all that was put since the last time; the new cursor."""

@@ -46,9 +46,9 @@ def _signer(folder: Path, **more: Any) -> SignerConfig:
     return SignerConfig(folder=str(folder), policy=PolicyConfig(max_qty=100), **more)
 
 
-def _order(writer: Writer, qty: int = 1, **more: Any) -> None:
+def _order(writer: Writer, qty: int = 1, epoch: int = 0, **more: Any) -> None:
     fields = {"instrument": 7, "side": BUY, "px_e9": 5_000_000_000, "qty": qty, **more}
-    writer.put(NewOrder, fields, origin_ns=time.time_ns(), cause_seq=1)
+    writer.put(NewOrder, fields, origin_ns=time.time_ns(), cause_seq=1, halt_epoch=epoch)
     writer.publish()
 
 
@@ -132,8 +132,26 @@ def test_halt_stops_signing_within_the_limit_and_resume_begins_anew(tmp_path: Pa
         assert _take(reader, OrderRefused, 1)["rule"][0].tobytes().rstrip(b"\0") == b"halted"
         supervisor.resume()
         assert _take(reader, HaltAck, 1)["halted"][0] == 0
-        _order(writer)
+        _order(writer, epoch=epoch)
         assert _take(reader, SignedOrder, 1)["halt_epoch"][0] == epoch
+
+
+def test_an_order_that_waited_across_a_halt_and_its_resumption_is_not_signed(
+    tmp_path: Path,
+) -> None:
+    """The signer was dead all the while: the order's slot says of which epoch it is."""
+    with SmallNode((NewOrder,), ("sign", SIGNER, _signer(tmp_path))) as node:
+        writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "sign", "test")
+        _order(writer)
+        supervisor = control.Control(node.name, writable=True)
+        epoch = supervisor.halt()
+        supervisor.resume()
+        _order(writer, epoch=epoch)
+        node.start(1)
+        refused = _take(reader, OrderRefused, 1)
+        assert refused["rule"][0].tobytes().rstrip(b"\0") == b"stale-halt-epoch"
+        assert refused["order_seq"][0] == 1
+        assert _take(reader, SignedOrder, 1)["order_seq"][0] == 2
 
 
 def _chain(folder: Path, egress: EgressConfig) -> SmallNode:

@@ -17,6 +17,7 @@ TEN = """\
 # A node with ten mistakes.
 [node]
 name = "demo node"
+audit = false
 
 [actors.feed]
 kind = "topology_kinds:Feed"

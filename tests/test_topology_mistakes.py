@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sovereign.topology import Mistake, TopologyError, examine, load
-from sovereign.topology.cpus import Machine
+from sovereign.topology.cpus import Machine, parse_cpu_list
 from sovereign.topology.mistake import render
 
 HOST = Machine(4, frozenset({0, 1, 3}))
 
-HEAD = '[node]\nname = "demo"\n'
+HEAD = 'node.name = "demo"\nnode.audit = false\n'
 FEED = '[actors.feed]\nkind = "topology_kinds:Feed"\n'
 BUS = '[actors.bus]\nkind = "topology_kinds:Bus"\ninputs = ["feed"]\n'
 TAKER = '[actors.taker]\nkind = "topology_kinds:Taker"\ninputs = ["bus"]\n'
@@ -80,6 +80,7 @@ CASES = [
     ("CPU out of affinity", FEED + "cpu = 2\n", "cpu", 5, 7, "0, 1, 3"),
     ("CPU given twice", FEED + "cpu = 1\n" + BUS + "cpu = 1\n", "cpu", 9, 7, '"feed" and to "bus"'),
     ("the kind's own check", FEED + BUS + TAKER + "params = { treshold = 1 }\n", "config", 11, 23, "expected: threshold"),
+    ("poison never found", FEED + "poison = { kills = 5 }\n", "poison", 5, 10, "max_failures = 6"),
     ("no actors", "", "no-actors", 1, 1, "[actors.NAME]"),
     ("actor is no table", "[actors]\nfeed = 3\n", "type", 4, 8, "a table"),
 ]  # fmt: skip
@@ -114,6 +115,49 @@ def test_feedback_ring_must_hold_what_is_outstanding(tmp_path: Path) -> None:
     assert "at least 192 slots" in found[0].expected
     assert "capacity = 256" in found[0].hint
     assert mistakes(tmp_path, HEAD + body % 256) == ()
+
+
+AUDITOR = '[actors.auditor]\nkind = "auditor"\ninputs = ["feed"]\n'
+AUDITED = HEAD.replace("false", "true")
+
+
+def test_a_ring_that_no_auditor_reads(tmp_path: Path) -> None:
+    (one,) = mistakes(tmp_path, AUDITED + FEED)
+    assert (one.code, one.key) == ("unaudited", "node.name")
+    (one,) = mistakes(tmp_path, AUDITED + FEED + BUS + AUDITOR)
+    assert (one.code, one.key) == ("unaudited", "actors.bus")
+    assert 'add "bus" to the inputs of "auditor"' in one.hint
+    said = BUS + "ring = { audit = false }\n"
+    assert mistakes(tmp_path, AUDITED + FEED + said + AUDITOR) == ()
+
+
+def test_an_auditor_may_miss_nothing(tmp_path: Path) -> None:
+    loose = AUDITOR.replace('["feed"]', "[{ from = 'feed', gate = false }]")
+    (one,) = mistakes(tmp_path, HEAD + FEED + loose)
+    assert (one.code, one.place and (one.place.line, one.place.column)) == ("gate", (7, 20))
+    for key in ("restart = { then = 'detach' }", "poison = { then = 'skip' }"):
+        (one,) = mistakes(tmp_path, HEAD + FEED + AUDITOR + key + "\n")
+        assert (one.code, one.place and one.place.line) == ("gate", 8)
+
+
+def test_isolated_cores_go_to_hot_loops_in_the_order_of_the_wiring(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    hot = "[actors.feed]\nkind = 'topology_kinds:HotFeed'\n[actors.taker]\nkind = 'topology_kinds:HotTaker'\ninputs = ['bus']\n"
+    file.write_text(HEAD + hot + BUS)
+    host = Machine(8, frozenset(range(8)), frozenset({5, 6, 7}))
+
+    def cpus(*overrides: str) -> dict[str, int | None]:
+        return {one.name: one.cpu for one in load(file, overrides, host).actors}
+
+    assert cpus() == {"feed": 5, "taker": 6, "bus": None}
+    assert cpus("actors.bus.cpu=5") == {"feed": 6, "taker": 7, "bus": 5}
+    none = Machine(8, frozenset(range(8)))
+    assert {one.cpu for one in load(file, (), none).actors} == {None}
+
+
+def test_the_kernels_list_of_cpus() -> None:
+    assert parse_cpu_list("0-2,7\n") == {0, 1, 2, 7}
+    assert parse_cpu_list("\n") == set()
 
 
 def test_thirty_three_readers_are_too_many(tmp_path: Path) -> None:

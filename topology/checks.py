@@ -8,11 +8,13 @@ from sovereign.runtime import limits
 from sovereign.topology.blame import blame
 from sovereign.topology.mistake import Mistake, nearest
 from sovereign.topology.model import Part, Topology, Wire
+from sovereign.topology.schema import Restart
 from sovereign.topology.source import dotted
 from sovereign.topology.wiring import find_cycle, is_silent, reaches, told
 
 __all__ = ["check_graph"]
 
+AUDITOR = "auditor"
 Check = Callable[[Topology], Iterator[Mistake]]
 
 
@@ -112,6 +114,80 @@ def feedback(topology: Topology) -> Iterator[Mistake]:
             yield _at(topology, "feedback", what, wire, hint="leave gate = false out")
 
 
+def gates_only(topology: Topology) -> Iterator[Mistake]:
+    """Kinds that may miss nothing read through gates, and are neither detached nor skip what kills them."""
+    for part in topology.parts:
+        if part.cls is None or not part.cls.gates_only:
+            continue
+        kind = part.common.kind
+        for wire in part.wires:
+            if not wire.gate:
+                what = (
+                    f'"{part.name}" is of kind "{kind}" and may miss nothing: its inputs are gates'
+                )
+                yield _at(topology, "gate", what, wire, hint="leave gate = false out")
+        for key, asked, usual in (
+            ("restart", part.common.restart, "detach"),
+            ("poison", part.common.poison, "skip"),
+        ):
+            if asked is not None and asked.then == usual and kind == "auditor":
+                what = f'"{part.name}" archives the node: it cannot be told to {usual}'
+                path = (*part.path, key, "then")
+                place = topology.source.value(path)
+                yield Mistake("gate", what, place, dotted(path), hint='then = "halt"')
+
+
+def poison(topology: Topology) -> Iterator[Mistake]:
+    """Poison is found before the restarts are used up: one death to suspect an event, then `kills` with it alone."""
+    for part in topology.parts:
+        asked = part.common.poison
+        if asked is None:
+            continue
+        most = (part.common.restart or Restart()).max_failures
+        if most < asked.kills + 1:
+            path = (*part.path, "poison")
+            yield Mistake(
+                "poison",
+                f'"{part.name}" is given up before an event can be found to be poison',
+                topology.source.value(path),
+                dotted(path),
+                f"kills = {asked.kills}, restart.max_failures = {most}",
+                "max_failures of kills + 1 at least: the first death only makes an event suspect",
+                f"restart = {{ max_failures = {asked.kills + 1} }}, or lower kills",
+            )
+
+
+def unaudited(topology: Topology) -> Iterator[Mistake]:
+    """No audit, no trade: every ring is read by an auditor, unless the file says that one is not."""
+    node = topology.source.tree.get(
+        "node"
+    )  # as written: another mistake in it must not hide this one
+    if isinstance(node, dict) and node.get("audit") is False:
+        return
+    auditors = [part for part in topology.parts if part.common.kind == AUDITOR]
+    for part in topology.parts:
+        asked = part.common.ring
+        if not part.gives or (asked is not None and not asked.audit):
+            continue
+        if any(reader in auditors for reader, _ in topology.readers(part.name)):
+            continue
+        if not auditors:
+            where = ("node", "name")
+            yield Mistake(
+                "unaudited",
+                "nothing that this node does is archived: it has no auditor",
+                topology.source.value(where),
+                dotted(where),
+                hint='add [actors.auditor] with kind = "auditor" and its inputs, or say [node] audit = false',
+            )
+            return
+        what = f'no auditor reads the ring of "{part.name}": what it says is not archived'
+        hint = f'add "{part.name}" to the inputs of "{auditors[0].name}", or say ring = {{ audit = false }}'
+        yield Mistake(
+            "unaudited", what, topology.source.key(part.path), dotted(part.path), hint=hint
+        )
+
+
 def reader_types(topology: Topology) -> Iterator[Mistake]:
     """Every input brings something that its reader takes."""
     for part in topology.parts:
@@ -174,6 +250,9 @@ CHECKS: tuple[Check, ...] = (
     input_counts,
     cycles,
     feedback,
+    gates_only,
+    poison,
+    unaudited,
     reader_types,
     own_checks,
     counts,

@@ -42,9 +42,12 @@ def examine(
     mistakes += flow_types(topology)
     mistakes += check_graph(topology)
     mistakes += size_rings(topology)
-    mistakes += check_cpus(topology, machine or Machine.here())
+    machine = machine or Machine.here()
+    mistakes += check_cpus(topology, machine)
     mistakes = _in_file_order(mistakes)
-    return Examined(source.name, topology, tuple(mistakes), None if mistakes else plan(topology))
+    return Examined(
+        source.name, topology, tuple(mistakes), None if mistakes else plan(topology, machine)
+    )
 
 
 def _in_file_order(mistakes: list[Mistake]) -> list[Mistake]:

@@ -17,12 +17,15 @@ from sovereign.runtime.spec import (
     ActorSpec,
     InputSpec,
     NodeSpec,
+    PoisonPolicy,
     ReaderSpec,
     RestartPolicy,
     RingSpec,
 )
+from sovereign.topology.cpus import Machine
 from sovereign.topology.model import Part, Topology
-from sovereign.topology.schema import Node, Restart
+from sovereign.topology.placement import place
+from sovereign.topology.schema import Node, Poison, Restart
 
 __all__ = ["plan", "run_base", "start_order"]
 
@@ -40,14 +43,15 @@ def run_base() -> Path:
     return Path(f"/tmp/sovereign-{os.getuid()}")
 
 
-def plan(topology: Topology) -> NodeSpec:
+def plan(topology: Topology, machine: Machine) -> NodeSpec:
     """The node as plain data. The topology must have been checked."""
+    cpus = place(topology, machine)
     node = topology.node
     assert node is not None, "only a checked topology can be planned"
     file = topology.source.path.absolute()
     return NodeSpec(
         name=node.name,
-        actors=tuple(_actor(topology, part) for part in topology.parts),
+        actors=tuple(_actor(topology, part, cpus.get(part.name)) for part in topology.parts),
         run_dir=_run_dir(node),
         archive_dir=Path(node.archive_dir)
         if node.archive_dir
@@ -60,8 +64,8 @@ def _run_dir(node: Node) -> Path:
     return Path(node.run_dir) if node.run_dir else run_base() / node.name
 
 
-def _actor(topology: Topology, part: Part) -> ActorSpec:
-    restart = part.common.restart or Restart()
+def _actor(topology: Topology, part: Part, cpu: int | None) -> ActorSpec:
+    restart, poison = part.common.restart or Restart(), part.common.poison or Poison()
     wired = tuple(
         InputSpec(wire.upstream, above.index, wire.gate, wire.feedback)
         for wire in part.wires
@@ -79,9 +83,11 @@ def _actor(topology: Topology, part: Part) -> ActorSpec:
         config=part.config,
         inputs=wired,
         output=_ring(topology, part) if part.gives else None,
-        cpu=part.common.cpu,
+        cpu=cpu,
         wait=part.common.wait,
         restart=RestartPolicy(**msgspec.structs.asdict(restart)),
+        poison=PoisonPolicy(**msgspec.structs.asdict(poison)),
+        start_limit_ns=part.common.start_limit_ns,
         heartbeat_limit_ns=part.common.heartbeat_limit_ns,
         upstream=part.carries,
     )

@@ -37,7 +37,7 @@ def size_rings(topology: Topology) -> list[Mistake]:
         needed = max(
             (outstanding(topology, part, one) for w, one in closing if w is part), default=0
         )
-        if needed and part.common.ring is None:
+        if needed and not _given(part):
             part.capacity = next_power(needed)
             if part.capacity > limits.RING_MAX_SLOTS:
                 mistakes.append(_too_small(topology, part, needed))
@@ -47,9 +47,13 @@ def size_rings(topology: Topology) -> list[Mistake]:
 
 
 def _plain(part: Part) -> int:
-    if part.common.ring is not None:
+    if part.common.ring is not None and part.common.ring.capacity is not None:
         return part.common.ring.capacity
     return max(limits.RING_DEFAULT_SLOTS, next_power(part.max_step))
+
+
+def _given(part: Part) -> bool:
+    return part.common.ring is not None and part.common.ring.capacity is not None
 
 
 def _feedback_pairs(topology: Topology) -> list[tuple[Part, Part]]:

@@ -12,7 +12,17 @@ from msgspec import Meta
 
 from sovereign.runtime import limits
 
-__all__ = ["COMMON_KEYS", "NAME_PATTERN", "RESERVED", "Common", "Input", "Node", "Restart", "Ring"]
+__all__ = [
+    "COMMON_KEYS",
+    "NAME_PATTERN",
+    "RESERVED",
+    "Common",
+    "Input",
+    "Node",
+    "Poison",
+    "Restart",
+    "Ring",
+]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 RESERVED = frozenset({"node"})
@@ -29,27 +39,43 @@ Positive = Annotated[int, Meta(ge=1)]
 
 
 class Node(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """[node]: what concerns the node as a whole. Relative paths are relative to the file."""
+    """[node]: what concerns the node as a whole. Relative paths are relative to the file.
+
+    `audit = false`: rings may go unread by an auditor (experiments, benchmarks); otherwise each is archived.
+    """
 
     name: Name
     run_dir: str | None = None
     archive_dir: str | None = None
+    audit: bool = True
 
 
 class Ring(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The actor's output ring. Its capacity is counted in slots: a power of two."""
+    """The actor's output ring. Its capacity is counted in slots: a power of two. `audit = false`: it is not archived."""
 
-    capacity: Annotated[int, Meta(ge=limits.RING_MIN_SLOTS, le=limits.RING_MAX_SLOTS)]
+    capacity: Annotated[int, Meta(ge=limits.RING_MIN_SLOTS, le=limits.RING_MAX_SLOTS)] | None = None
+    audit: bool = True
 
 
 class Restart(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """When a dead actor comes back, and how fast; too many failures in the window halt the node."""
+    """When a dead actor comes back, and how fast; too many failures in the window give it up.
+
+    `then`: what follows: the node is halted, or the actor is detached: it is no gate any more, and the rest goes on.
+    """
 
     policy: Literal["on-failure", "always", "never"] = "on-failure"
     backoff_ms: Annotated[int, Meta(ge=1, le=60_000)] = 50
     max_backoff_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
     max_failures: Positive = 5
     window_s: Annotated[float, Meta(gt=0)] = 60.0
+    then: Literal["halt", "detach"] = "halt"
+
+
+class Poison(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An event that killed its actor `kills` times is set aside; `then` the actor is given up, or the event skipped."""
+
+    kills: Positive = 3
+    then: Literal["halt", "skip"] = "halt"
 
 
 class Input(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +95,8 @@ class Common(msgspec.Struct, kw_only=True):
     wait: Literal["auto", "spin", "yield", "park"] = "auto"
     ring: Ring | None = None
     restart: Restart | None = None
+    poison: Poison | None = None
+    start_limit_ns: Positive = limits.START_LIMIT_NS
     heartbeat_limit_ns: Positive = limits.HEARTBEAT_LIMIT_NS
 
 

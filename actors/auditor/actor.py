@@ -35,6 +35,7 @@ class Auditor(Actor):
 
     Config = AuditorConfig
     needs_inputs = (1, 16)
+    gates_only = True
 
     @classmethod
     def gives(cls, config: AuditorConfig, upstream: tuple[Types, ...]) -> Types:
@@ -76,7 +77,7 @@ class Auditor(Actor):
         if total:
             host.steps.begin()
             if self.config.durability == "batch":
-                self._sync()
+                self._sync(taken)
             host.steps.commit(taken)
             host.counters["events"] += total
             host.counters["steps"] += 1
@@ -90,18 +91,22 @@ class Auditor(Actor):
         if self.config.durability == "segment" or not self._unsynced:
             return
         if time.monotonic_ns() - self._synced_ns >= due:
-            self._sync()
+            self._sync([0] * len(self._recorders))
 
-    def _sync(self) -> None:
-        for recorder in self._recorders:
+    def _sync(self, taken: list[int]) -> None:
+        """Until the disk has what was written: what is committed, and `taken` slots more of each ring."""
+        parts = zip(self.host.inputs, self._recorders, taken, strict=True)
+        for reader, recorder, more in parts:
             recorder.sync()
+            reader.durable(reader.cursor + more)
         self._synced_ns = time.monotonic_ns()
         self.host.counters["durable"] = self.host.counters["events"]
         self._unsynced = 0
 
     def close(self) -> None:
         """The node stops: seal what is open."""
-        for recorder in self._recorders:
+        for reader, recorder in zip(self.host.inputs, self._recorders, strict=True):
             recorder.finish()
+            reader.durable(reader.cursor)
         self.host.counters["durable"] = self.host.counters["events"]
         self.host.counters["segments"] = sum(one.sealed for one in self._recorders)

@@ -61,8 +61,7 @@ def records(
 def _record(
     slot: np.ndarray[Any, np.dtype[np.void]], types: dict[int, tuple[str, np.dtype[np.void]]]
 ) -> dict[str, Any]:
-    names = layout.HEADER_DTYPE.names or ()
-    header = {name: int(slot[name][0]) for name in names}
+    header = {name: int(slot[name][0]) for name in slot.dtype.names or () if name != "payload"}
     name, dtype = types.get(header["type_id"], ("?", None))
     if dtype is None:
         return {**header, "type": name}

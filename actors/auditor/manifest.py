@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.actors.auditor import merkle
+from sovereign.runtime import layout
 
 BLOCK_RECORDS = 256
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+# The slot header that each version of the manifest speaks of.
+HEADERS = {1: layout.HEADER_DTYPE_V1, 2: layout.HEADER_DTYPE}
 
 
 def rfc3339(time_ns: int) -> str:

@@ -23,9 +23,9 @@ HEADER_BYTES = 4096
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
-def npy_header(stride: int, count: int) -> bytes:
-    """The 4096 bytes before the slots."""
-    descr = layout.slot_dtype(stride).descr
+def npy_header(stride: int, count: int, header: np.dtype[np.void] = layout.HEADER_DTYPE) -> bytes:
+    """The 4096 bytes before the slots. `header`: the layout of a slot's header."""
+    descr = layout.slot_dtype(stride, header).descr
     text = repr({"descr": descr, "fortran_order": False, "shape": (count,)}).encode()
     length = HEADER_BYTES - len(_MAGIC) - 2
     return _MAGIC + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n"

@@ -16,6 +16,7 @@ import numpy as np
 from sovereign.actors.auditor import merkle
 from sovereign.actors.auditor.manifest import (
     BLOCK_RECORDS,
+    HEADERS,
     block_hashes,
     canonical,
     file_sha256,
@@ -88,6 +89,10 @@ def _generation(folder: Path, verdict: Verdict) -> None:
             expected = f"self_sha256 {said.get('self_sha256')}"
             verdict.failures.append(Failure(str(beside), first, found, expected))
             continue
+        if said.get("version") not in HEADERS:
+            found, expected = f"version {said.get('version')}", f"one of {sorted(HEADERS)}"
+            verdict.failures.append(Failure(str(beside), first, found, expected))
+            continue
         _chain(beside, said, previous, verdict)
         if not path.exists():
             verdict.failures.append(
@@ -127,7 +132,7 @@ def _segment(path: Path, said: dict[str, Any], verdict: Verdict) -> None:
         verdict.failures.append(Failure(str(path), first, f"{size} bytes", f"{wanted} bytes"))
         return
     with path.open("rb") as file:
-        if file.read(HEADER_BYTES) != npy_header(stride, count):
+        if file.read(HEADER_BYTES) != npy_header(stride, count, HEADERS[said["version"]]):
             verdict.failures.append(
                 Failure(str(path), first, "another header", "the sealed header")
             )

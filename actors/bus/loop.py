@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sovereign.runtime import atomics, histogram, kernels, layout, limits
+from sovereign.runtime import atomics, histogram, kernels, layout
 from sovereign.runtime.commit import begin, commit
 from sovereign.runtime.jit import njit
 from sovereign.runtime.loop import (
@@ -18,30 +18,28 @@ from sovereign.runtime.loop import (
     C_IDLES_AT,
     C_ORIGIN_AT,
     C_OUTPUTS_AT,
+    C_PARK_AT,
     C_SERVICE_AT,
     C_STEPS_AT,
     C_STOP_AT,
-    C_TIMEOUT_AT,
     C_WAIT,
     C_WAITS_AT,
     RUN,
     STOP,
+    batch,
     beat,
     count,
+    in_hand,
 )
 
 B_TICK_NS, B_TICK_TYPE, B_TICK_BYTES, B_TICKS_AT = range(4)
 
 
 @njit
-def _forward(w: Any, reader: Any, offset: Any, now: Any) -> Any:
-    """Copy the input's slot `offset` beyond its cursor into the output's; its header but for cause and time."""
-    sequence = reader[kernels.R_CURSOR] + offset + 1
-    source = kernels.slot_of(
-        reader[kernels.R_SLOTS], reader[kernels.R_MASK], reader[kernels.R_STRIDE], sequence
-    )
+def _forward(w: Any, reader: Any, source: Any, sequence: Any, made: Any, now: Any) -> Any:
+    """Copy the slot at `source` behind the `made` ones of this step; its header but for cause and time."""
     target = kernels.open_slot(
-        w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + offset + 1
+        w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + made + 1
     )
     origin = atomics.load_i64(source + layout.SLOT_ORIGIN_NS)
     kernels.stamp(target, origin, now, reader[kernels.R_ACTOR], sequence, w[kernels.W_GENERATION])
@@ -49,13 +47,14 @@ def _forward(w: Any, reader: Any, offset: Any, now: Any) -> Any:
         target,
         atomics.load_u32(source + layout.SLOT_TYPE_ID),
         atomics.load_u16(source + layout.SLOT_FLAGS),
-        atomics.load_u32(source + layout.SLOT_LENGTH),
+        atomics.load_u16(source + layout.SLOT_LENGTH),
+        atomics.load_u16(source + layout.SLOT_HALT_EPOCH),
     )
     room = min(reader[kernels.R_STRIDE], w[kernels.W_STRIDE]) - layout.SLOT_PAYLOAD
     atomics.copy_bytes(target + layout.SLOT_PAYLOAD, source + layout.SLOT_PAYLOAD, room)
     for word in range((w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD - room) // 8):
         atomics.store_i64(target + layout.SLOT_PAYLOAD + room + 8 * word, 0)
-    return source, origin
+    return origin
 
 
 @njit
@@ -68,16 +67,23 @@ def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, i: Any, wanted: Any)
     if number <= 0:
         count(c[C_WAITS_AT], 1)
         return 0
+    in_hand(c, i, reader[kernels.R_CURSOR] + 1)
     begin(s)
+    made = 0
     for offset in range(number):
-        source, origin = _forward(w, reader, offset, now)
+        sequence = reader[kernels.R_CURSOR] + offset + 1
+        source = kernels.fetch(reader, sequence)
+        if source == 0:  # overrun: it is counted, and over
+            continue
+        origin = _forward(w, reader, source, sequence, made, now)
+        made += 1
         histogram.record(c[C_HOP_AT], now - atomics.load_i64(source + layout.SLOT_PUBLISH_NS), 1)
         histogram.record(c[C_ORIGIN_AT], now - origin, 1)
     taken[:] = 0
     taken[i] = number
-    commit(s, w, readers, taken, number)
+    commit(s, w, readers, taken, made)
     count(c[C_EVENTS_AT], number)
-    count(c[C_OUTPUTS_AT], number)
+    count(c[C_OUTPUTS_AT], made)
     count(c[C_STEPS_AT], 1)
     histogram.record(
         c[C_SERVICE_AT], (kernels.now_ns(1, c[C_CLOCK_AT]) - started) // number, number
@@ -103,7 +109,7 @@ def _tick(c: Any, s: Any, w: Any, readers: Any, taken: Any, b: Any) -> Any:
     for word in range((w[kernels.W_STRIDE] - layout.SLOT_PAYLOAD) // 8):
         atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8 * word, 0)
     kernels.stamp(slot, now, now, layout.NO_ACTOR, number, w[kernels.W_GENERATION])
-    kernels.describe(slot, b[B_TICK_TYPE], 0, b[B_TICK_BYTES])
+    kernels.describe(slot, b[B_TICK_TYPE], 0, b[B_TICK_BYTES], 0)
     atomics.store_i64(slot + layout.SLOT_PAYLOAD, due)
     atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8, b[B_TICK_NS])
     atomics.store_i64(slot + layout.SLOT_PAYLOAD + 16, number)
@@ -129,7 +135,7 @@ def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, order: Any, b: Any) ->
             ready = kernels.available(readers[i])
             if ready > 0:
                 waiting += 1
-                worked += _step(c, s, w, readers, taken, i, min(ready, limits.STEP_MAX_EVENTS))
+                worked += _step(c, s, w, readers, taken, i, batch(c, ready))
         if worked > 0:
             idles = 0
             continue
@@ -138,4 +144,4 @@ def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, order: Any, b: Any) ->
         idles += 1
         beat(c)
         count(c[C_IDLES_AT], 1)
-        kernels.idle(c[C_WAIT], idles, readers, s[5] if waiting == 0 else 0, c[C_TIMEOUT_AT])
+        kernels.idle(c[C_WAIT], idles, readers, s[5] if waiting == 0 else 0, c[C_PARK_AT])

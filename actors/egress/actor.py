@@ -8,7 +8,7 @@ becomes `Uncertain`. The halt word is looked at right before each send; an order
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from sovereign.actors.egress.transport import (
 )
 from sovereign.messages.orders import HaltAck, OrderRefused, Sending, Sent, SignedOrder, Uncertain
 from sovereign.runtime.actor import Actor, Types
-from sovereign.runtime.errors import InputError
+from sovereign.runtime.errors import InputError, SovereignError
 from sovereign.runtime.message import Message
 
 STAGE_EGRESS = 3
@@ -30,10 +30,16 @@ CRASHED, BROKEN = 1, 2
 
 
 class EgressConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`transport`: kind "udp" or "tcp", and where to. `dedupes`: the venue drops what it has seen by name."""
+    """`transport`: kind "udp" or "tcp", and where to. `dedupes`: the venue drops what it has seen by name.
+
+    `audit`: "bounded": an order may leave before the archive has it on disk, at most a ring of them (the auditor is a
+    gate); "before-send": none leaves before every auditor of its ring has it on disk, which costs the auditor's
+    `interval_ms`, or nothing to speak of where its `durability` is "batch".
+    """
 
     transport: UdpTransport | TcpTransport
     dedupes: bool = False
+    audit: Literal["bounded", "before-send"] = "bounded"
 
 
 class Pending(Message):
@@ -50,6 +56,7 @@ class Egress(Actor):
     Config = EgressConfig
     State = Pending
     needs_inputs = (1, 16)
+    gates_only = True
 
     @classmethod
     def takes(cls, config: EgressConfig) -> Types | None:
@@ -75,6 +82,7 @@ class Egress(Actor):
         self.link = make_link(self.config.transport)
         self._switched, self._untold = (self.host.control.epoch, False), False
         self._complained = False
+        self._auditors = [self._auditors_of(i) for i in range(len(self.host.inputs))]
         state = self.host.store.committed()
         assert state is not None
         self._left_open = int(state["sequence"])
@@ -90,6 +98,7 @@ class Egress(Actor):
             if self.host.output is None or self.host.output.free < 2:
                 self.host.counters["waits"] += 1
                 continue
+            self.host.batch(i, 1)
             slot = reader.slots(1)[0][0].copy()
             if slot["type_id"] != SignedOrder.type_id:
                 self._skip(i)
@@ -98,8 +107,32 @@ class Egress(Actor):
             if self._stale(order):
                 self._refuse(i, slot, order)
                 return done + 1
+            if not self._archived(i, int(slot["sequence"])):
+                self.host.counters["waits"] += 1
+                continue
             return done + self._send(i, slot, order, attempt=1)
         return done
+
+    def _auditors_of(self, i: int) -> list[int]:
+        """Indices, among the readers of input i's ring, of its auditors. SovereignError: none, and one is asked for."""
+        spec = self.host.node_spec
+        names = {one.name for one in spec.actors if one.kind == "auditor"}
+        ring = self.host.inputs[i].ring
+        found = [n for n, reader in enumerate(ring.readers) if reader.name in names]
+        if self.config.audit == "before-send" and not found:
+            raise SovereignError(
+                'audit = "before-send", and no auditor reads what is sent',
+                got=f"ring {ring.name} without an auditor",
+                hint=f'add "{ring.name}" to the inputs of an auditor',
+            )
+        return found
+
+    def _archived(self, i: int, sequence: int) -> bool:
+        """Whether slot `sequence` of input i may leave as far as the archive is concerned."""
+        if self.config.audit == "bounded":
+            return True
+        ring = self.host.inputs[i].ring
+        return all(ring.durable_cursor(index) >= sequence for index in self._auditors[i])
 
     def _skip(self, i: int) -> None:
         """Pass over a message that is no order."""

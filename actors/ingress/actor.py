@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -26,10 +26,15 @@ from sovereign.runtime.message import Message
 
 
 class IngressConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`driver`: where packets come from, by `kind` ("pcap" or "udp"). `decoder`: its `kind`, and its own keys."""
+    """`driver`: where packets come from, by `kind` ("pcap" or "udp"). `decoder`: its `kind`, and its own keys.
+
+    `on_full`: when a gate holds the ring back, "wait", or "drop" the packet at hand and count it (`full_drops`); what was
+    dropped shows as a gap by sequence.
+    """
 
     driver: PcapDriver | UdpDriver
     decoder: dict[str, Any]
+    on_full: Literal["wait", "drop"] = "wait"
 
 
 class Position(Message):
@@ -99,6 +104,7 @@ class Ingress(Actor):
             (loop.G_DUPLICATES_AT, counters.at("duplicates")),
             (loop.G_MALFORMED_AT, counters.at("malformed")),
             (loop.G_DONE_AT, counters.at("done")),
+            (loop.G_DROP_AT, counters.at("full_drops") if self.config.on_full == "drop" else 0),
         ):
             self._g[place] = value
         counters["done"] = 0

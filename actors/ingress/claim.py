@@ -74,7 +74,7 @@ def next_slot(claim_at: Any, type_id: Any, size: Any) -> Any:
         stride,
         atomics.load_i64(claim_at + 8 * K_NEXT) + used,
     )
-    kernels.describe(slot, type_id, 0, size)
+    kernels.describe(slot, type_id, 0, size, 0)
     for at in range(layout.SLOT_PAYLOAD, stride, 8):
         atomics.store_i64(slot + at, 0)
     atomics.store_i64(claim_at + 8 * K_COUNT, used + 1)

@@ -19,10 +19,10 @@ from sovereign.runtime.loop import (
     C_IDLES_AT,
     C_ORIGIN_AT,
     C_OUTPUTS_AT,
+    C_PARK_AT,
     C_SERVICE_AT,
     C_STEPS_AT,
     C_STOP_AT,
-    C_TIMEOUT_AT,
     C_WAIT,
     C_WAITS_AT,
     RUN,
@@ -31,7 +31,7 @@ from sovereign.runtime.loop import (
 )
 
 (G_DECODE, G_TABLES_AT, G_RESULT_AT, G_CLAIM_AT, G_SAVED_AT, G_FRAMES, G_PACE_E6, G_STARTED_NS, G_FIRST_NS, G_BATCH,
- G_PACKETS_AT, G_BYTES_AT, G_GAPS_AT, G_DUPLICATES_AT, G_MALFORMED_AT, G_DONE_AT, G_BAD_FRAME) = range(17)  # fmt: skip
+ G_PACKETS_AT, G_BYTES_AT, G_GAPS_AT, G_DUPLICATES_AT, G_MALFORMED_AT, G_DONE_AT, G_BAD_FRAME, G_DROP_AT) = range(18)  # fmt: skip
 G_WORDS = 24
 
 _NANOSLEEP = 101 if kernels._FUTEX == 98 else 35
@@ -123,15 +123,19 @@ def _step(
             produced += made
         size += length[frame - shift]
         frame += 1
-    if frame == first:
+    if frame == first and g[G_DROP_AT] == 0:
         count(c[C_WAITS_AT], 1)
         return 0
+    if frame == first:  # given up, counted, and seen as a gap when the next one is decoded
+        count(g[G_DROP_AT], 1)
+        frame += 1
     atomics.store_i64(state + _FRAME_AT, frame)
     _tell(g, state)
     commit(s, w, readers, taken, produced)
     ended = kernels.now_ns(1, c[C_CLOCK_AT])
     histogram.record(c[C_SERVICE_AT], (ended - started) // (frame - first), frame - first)
-    histogram.record(c[C_ORIGIN_AT], (ended - started) // (frame - first), produced)
+    if produced > 0:
+        histogram.record(c[C_ORIGIN_AT], (ended - started) // (frame - first), produced)
     count(c[C_OUTPUTS_AT], produced)
     count(c[C_STEPS_AT], 1)
     count(g[G_PACKETS_AT], frame - first)
@@ -195,9 +199,9 @@ def run(
         beat(c)
         count(c[C_IDLES_AT], 1)
         if idles > 1000 and c[C_WAIT] == kernels.WAIT_PARK:
-            nap(c[C_TIMEOUT_AT])
+            nap(c[C_PARK_AT])
         else:
-            kernels.idle(c[C_WAIT], idles, readers, 0, c[C_TIMEOUT_AT])
+            kernels.idle(c[C_WAIT], idles, readers, 0, c[C_PARK_AT])
 
 
 @njit

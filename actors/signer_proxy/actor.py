@@ -18,7 +18,7 @@ import numpy as np
 from enclave_signer import wire
 from sovereign.actors.signer_proxy.pod import ProcessPod
 from sovereign.messages.orders import HaltAck, NewOrder, OrderRefused, SignedOrder
-from sovereign.runtime import layout
+from sovereign.runtime import layout, limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message
@@ -69,6 +69,7 @@ class SignerProxy(Actor):
     Config = SignerConfig
     State = Served
     needs_inputs = (1, 16)
+    gates_only = True
 
     @classmethod
     def takes(cls, config: SignerConfig) -> Types | None:
@@ -120,17 +121,18 @@ class SignerProxy(Actor):
 
     def step(self) -> int:
         """One batch of one input."""
-        done = self._mind_halt()
-        output = self.host.output
-        for i, reader in enumerate(self.host.inputs):
+        done, host = self._mind_halt(), self.host
+        output = host.output
+        for i, reader in enumerate(host.inputs):
             ready = reader.available()
             if ready == 0 or output is None:
                 continue
             count = min(ready, self.config.max_inflight, output.free)
             if count > 0:
+                count = host.batch(i, count)
                 self._batch(i, count)
-                return int(count) + done
-            self.host.counters["waits"] += 1
+                return count + done
+            host.counters["waits"] += 1
         return done
 
     def _batch(self, i: int, count: int) -> None:
@@ -167,8 +169,10 @@ class SignerProxy(Actor):
         qty = wire.ORDER.unpack(order)[5]
         epoch = (
             self.host.control.epoch
-        )  # before the pod is asked: a halt from here on makes the order stale
+        )  # before the pod is asked: a halt from here on is seen at egress
         rule = "halted" if self.host.control.halted else ""
+        if not rule and int(slot["halt_epoch"]) != epoch & limits.HALT_EPOCH_MASK:
+            rule = "stale-halt-epoch"  # made before a halt that has been lifted meanwhile
         if not rule and qty > self.config.max_qty:
             rule = "proxy-max-qty"
         return Asked(name, order, int(slot["origin_ns"]), (actor, name.sequence), rule, epoch)

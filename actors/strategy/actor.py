@@ -130,9 +130,11 @@ class StrategyHost(Actor):
             most = max(h.most for h in self._handlers.values())
             if reader.available() == 0 or (self.host.output and self.host.output.free < most):
                 continue
-            slot = reader.slots(1)[0][0]
-            handler = self._handlers.get(int(slot["type_id"]))
+            self.host.batch(i, 1)
+            found = reader.slots(1)
             state = self.host.steps.begin()
+            slot = found[0][0] if found else None  # None: overrun, which is counted
+            handler = None if slot is None else self._handlers.get(int(slot["type_id"]))
             if handler is not None:
                 self._answer(i, slot, handler, state)
             else:

@@ -19,7 +19,7 @@ from sovereign.actors.strategy.compiling import (
     call_handler,
     call_handler_many,
 )
-from sovereign.runtime import atomics, histogram, kernels, layout, limits
+from sovereign.runtime import atomics, histogram, kernels, layout
 from sovereign.runtime.commit import begin, commit
 from sovereign.runtime.jit import njit
 from sovereign.runtime.loop import (
@@ -30,16 +30,18 @@ from sovereign.runtime.loop import (
     C_IGNORED_AT,
     C_ORIGIN_AT,
     C_OUTPUTS_AT,
+    C_PARK_AT,
     C_SERVICE_AT,
     C_STEPS_AT,
     C_STOP_AT,
-    C_TIMEOUT_AT,
     C_WAIT,
     C_WAITS_AT,
     RUN,
     STOP,
+    batch,
     beat,
     count,
+    in_hand,
 )
 
 X_RESULT_AT, X_SCRATCH_AT, X_MOST, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = range(6)
@@ -47,7 +49,15 @@ X_RESULT_AT, X_SCRATCH_AT, X_MOST, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = ra
 
 @njit
 def _emit(
-    w: Any, produced: Any, slot_in: Any, reader: Any, sequence: Any, out: Any, row: Any, now: Any
+    w: Any,
+    produced: Any,
+    slot_in: Any,
+    reader: Any,
+    sequence: Any,
+    out: Any,
+    row: Any,
+    now: Any,
+    epoch: Any,
 ) -> Any:
     """Fill the next output slot from the record at `out`; the rest of the slot is zeroed."""
     target = kernels.open_slot(
@@ -56,7 +66,7 @@ def _emit(
     origin = atomics.load_i64(slot_in + layout.SLOT_ORIGIN_NS)
     kernels.stamp(target, origin, now, reader[kernels.R_ACTOR], sequence, w[kernels.W_GENERATION])
     size = row[T_OUT_BYTES]
-    kernels.describe(target, row[T_OUT_TYPE], 0, size)
+    kernels.describe(target, row[T_OUT_TYPE], 0, size, epoch)
     atomics.copy_bytes(target + layout.SLOT_PAYLOAD, out, size)
     for at in range(layout.SLOT_PAYLOAD + size, w[kernels.W_STRIDE]):
         atomics.store_u8(target + at, 0)
@@ -94,23 +104,27 @@ def _step(
     reader = readers[i]
     started = beat(c)
     now = kernels.now_ns(0, c[C_CLOCK_AT])
+    epoch = kernels.halt_epoch(w)
+    in_hand(c, i, reader[kernels.R_CURSOR] + 1)
     state = begin(s)
     produced, handled, ignored = 0, 0, 0
     free = kernels.room(w, wanted * x[X_MOST])
     while handled < wanted and produced + x[X_MOST] <= free:
         sequence = reader[kernels.R_CURSOR] + handled + 1
-        slot = kernels.slot_of(
-            reader[kernels.R_SLOTS], reader[kernels.R_MASK], reader[kernels.R_STRIDE], sequence
-        )
+        slot = kernels.fetch(reader, sequence)
+        if slot == 0:  # overrun: it is counted, and over
+            handled += 1
+            continue
         row, result = _handle(x, table, slot, state)
         if result == -2:
             x[X_BAD_INPUT], x[X_BAD_SEQUENCE] = i, sequence
+            in_hand(c, i, sequence)
             return -1
         ignored += row < 0
         histogram.record(c[C_HOP_AT], now - atomics.load_i64(slot + layout.SLOT_PUBLISH_NS), 1)
         for k in range(result):
             out = x[X_SCRATCH_AT] + k * table[row, T_OUT_BYTES]
-            origin = _emit(w, produced, slot, reader, sequence, out, table[row], now)
+            origin = _emit(w, produced, slot, reader, sequence, out, table[row], now, epoch)
             histogram.record(c[C_ORIGIN_AT], now - origin, 1)
             produced += 1
         handled += 1
@@ -144,9 +158,7 @@ def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any) ->
             ready = kernels.available(readers[i])
             if ready > 0:
                 waiting += 1
-                done = _step(
-                    c, s, w, readers, taken, table, x, i, min(ready, limits.STEP_MAX_EVENTS)
-                )
+                done = _step(c, s, w, readers, taken, table, x, i, batch(c, ready))
                 if done < 0:
                     return 1
                 worked += done
@@ -159,4 +171,4 @@ def run(c: Any, s: Any, w: Any, readers: Any, taken: Any, table: Any, x: Any) ->
         beat(c)
         count(c[C_IDLES_AT], 1)
         parkable = s[5] if waiting == 0 else 0
-        kernels.idle(c[C_WAIT], idles, readers, parkable, c[C_TIMEOUT_AT])
+        kernels.idle(c[C_WAIT], idles, readers, parkable, c[C_PARK_AT])

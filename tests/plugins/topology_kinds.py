@@ -120,3 +120,11 @@ class Refuses(Actor):
 
 
 NOT_AN_ACTOR = 1
+
+
+class HotFeed(Feed):
+    compiled = True
+
+
+class HotTaker(Taker):
+    compiled = True

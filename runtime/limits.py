@@ -31,6 +31,7 @@ HISTOGRAM_BUCKETS = 1536
 HEARTBEAT_LIMIT_NS = 5_000_000_000
 PARK_TIMEOUT_NS = 1_000_000
 HALT_REACTION_NS = 1_000_000
+JITTER_MAX_S = 86_400
 
 
 class Limit(NamedTuple):
@@ -61,4 +62,5 @@ LIMITS: tuple[Limit, ...] = (
     Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

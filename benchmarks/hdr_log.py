@@ -49,7 +49,8 @@ def write_log(file: TextIO, runs: list[CoreRun], threshold_ns: int) -> None:
         log = HistogramLogWriter(file)
         log.output_comment(f"[gaps of a spinning thread, ns, of {threshold_ns} ns and longer]")
         log.output_log_format_version()
-        start_s = min((run.started_ns for run in runs), default=0) / 1e9
+        # Rounded down: a reader leaves out what begins before the log's start.
+        start_s = min((run.started_ns for run in runs), default=0) // 1_000_000 / 1_000
         when = datetime.fromtimestamp(start_s, UTC).isoformat(timespec="milliseconds")
         log.output_comment(f"[StartTime: {start_s:.3f} (seconds since epoch), {when}]")
         log.output_legend()

@@ -51,15 +51,18 @@ def cycles(typing: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         module = builder.module
-        kind = ir.FunctionType(_I64, [])
         if "aarch64" in module.triple:
-            return builder.call(
-                ir.InlineAsm(kind, "mrs $0, cntvct_el0", "=r", side_effect=True), []
-            )
-        if "x86_64" not in module.triple:
+            # By name, not by inline assembly: Numba starts no assembler, and LLVM aborts without one.
+            name, words = "llvm.read_volatile_register.i64", [ir.MetaDataType()]
+            given = [module.add_metadata(["cntvct_el0"])]
+        elif "x86_64" in module.triple:
+            name, words, given = "llvm.readcyclecounter", [], []
+        else:
             return ir.Constant(_I64, 0)
-        name = "llvm.readcyclecounter"
-        return builder.call(module.globals.get(name) or ir.Function(module, kind, name), [])
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(_I64, words), name
+        )
+        return builder.call(function, given)
 
     return types.int64(), generate
 

@@ -8,9 +8,36 @@ from pathlib import Path
 
 import click
 
+HELP = """Spin on each core and count every time that it could not look: what the host takes, and who did it.
+
+\b
+Example: sovereign jitter --seconds 10 --cpus 2,3 --hdr host.hlog
+
+by_time_ns: that share of the time passed between looks no further apart. delay_ns: what an event at a random moment waits
+for the core. The ns of "who" add up to gap_ns; null: the kernel does not tell. A cause is unknown, switched (another task
+ran), blocked or faulted. own_ns: the loop's own book-keeping, in which it did not look.
+
+\b
+With --json:
+{"seconds", "threshold_ns", "together", "machine",
+ "clock": {"source", "why", "ns_per_tick", "look_ns"},
+ "cpus": [{"cpu", "started_ns", "wall_ns", "looks", "look_ns", "gaps", "gap_ns", "gap_ppm", "longest_ns",
+   "by_time_ns": {"p50", "p99", "p99_9", "p99_99", "p99_999"}, "delay_ns": {the same},
+   "own_ns", "clock_off_ppm",
+   "who": [{"who", "times", "ns", "ppm"}],
+   "interrupts": [{"name", "what", "times"}], "softirqs": [{the same}],
+   "switches": {"voluntary", "nonvoluntary"}, "waited_ns", "steal_ns", "guest_ns",
+   "quota": {"times", "ns"}, "thermal_times", "migrations", "governor", "isolated", "nohz_full",
+   "largest": [{"at_ns", "ns", "cause"}]}],
+ "node": null or {"node", "shared_cores",
+   "rows": [{"actor", "cpu", "histogram", "counted", "p99_99_ns", "host_cpu", "host_ns", "tax_ns"}]},
+ "advice": [text]}
+"""
+
 
 @click.command(
     "jitter",
+    help=HELP,
     epilog="Exit codes: 0 measured; 2 wrong use; 3 the node does not run; 5 could not be measured or written.",
 )
 @click.option("--seconds", default=5.0, show_default=True, help="How long each core spins.")
@@ -39,31 +66,7 @@ def command(
     clock: str,
     as_json: bool,
 ) -> None:
-    """Spin on each core and count every time that it could not look: what the host takes, and who did it.
-
-    \b
-    Example: sovereign jitter --seconds 10 --cpus 2,3 --hdr host.hlog
-
-    by_time_ns: that share of the time passed between looks no further apart. delay_ns: what an event at a random moment waits
-    for the core. The ns of "who" add up to gap_ns; null: the kernel does not tell. A cause is unknown, switched (another task
-    ran), blocked or faulted. own_ns: the loop's own book-keeping, in which it did not look.
-
-    \b
-    With --json:
-    {"seconds", "threshold_ns", "together", "machine",
-     "clock": {"source", "why", "ns_per_tick", "look_ns"},
-     "cpus": [{"cpu", "started_ns", "wall_ns", "looks", "look_ns", "gaps", "gap_ns", "gap_ppm", "longest_ns",
-       "by_time_ns": {"p50", "p99", "p99_9", "p99_99", "p99_999"}, "delay_ns": {the same},
-       "own_ns", "clock_off_ppm",
-       "who": [{"who", "times", "ns", "ppm"}],
-       "interrupts": [{"name", "what", "times"}], "softirqs": [{the same}],
-       "switches": {"voluntary", "nonvoluntary"}, "waited_ns", "steal_ns", "guest_ns",
-       "quota": {"times", "ns"}, "thermal_times", "migrations", "governor", "isolated", "nohz_full",
-       "largest": [{"at_ns", "ns", "cause"}]}],
-     "node": null or {"node", "shared_cores",
-       "rows": [{"actor", "cpu", "histogram", "counted", "p99_99_ns", "host_cpu", "host_ns", "tax_ns"}]},
-     "advice": [text]}
-    """
+    """Check what was asked, measure, print."""
     from sovereign.benchmarks import jitter
     from sovereign.benchmarks.hdr_log import open_log, write_log
     from sovereign.benchmarks.jitter_report import report

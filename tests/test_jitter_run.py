@@ -100,6 +100,12 @@ def test_a_run_has_the_documented_shape_and_its_sums_hold(more: tuple[str, ...])
     assert "s by " in done.stderr
 
 
+def test_the_help_documents_every_field_of_a_core() -> None:
+    said = " ".join(_verb("--help").stdout.split())
+    assert all(f'"{key}"' in said for key in (*CORE_KEYS, *POINTS, "cause", "tax_ns", "advice"))
+    assert said.index("Example: sovereign jitter") < 250
+
+
 def test_the_text_names_each_core_who_took_it_and_what_was_used() -> None:
     said = _verb("--seconds", "0.1", "--cpus", str(CPU), "--threshold-ns", "1000").stdout
     assert f"cpu {CPU}: who" in said and "unattributed" in said

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run a node on recorded market data and show what it did."),
     "completion": ("completion", "Print the completion script of a shell."),
     "chaos": ("chaos", "Kill actors at any store; count what was lost or repeated."),
+    "jitter": ("jitter", "Measure what the host itself costs, and who takes it."),
     "bench": ("bench", "Measure the ring beside the limit of this machine."),
 }
 

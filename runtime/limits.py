@@ -35,6 +35,7 @@ HALT_EPOCH_BITS = 16
 HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
 CAREFUL_STEPS = 1024
 START_LIMIT_NS = 120_000_000_000
+JITTER_MAX_S = 86_400
 
 
 class Limit(NamedTuple):
@@ -73,4 +74,5 @@ LIMITS: tuple[Limit, ...] = (
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

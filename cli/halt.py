@@ -21,10 +21,14 @@ def halt(reason: str, by: str, node: str | None) -> None:
     done = tell(node, Request(op="halt", by=by, reason=reason))
     for actor, took_ns in sorted(done["acknowledged"].items()):
         click.echo(f"{actor}: acknowledged after {took_ns / 1e6:.2f} ms")
+    for actor in done["already"]:
+        click.echo(f"{actor}: not running, nothing can leave it")
+    for reason in done["not_persisted"]:
+        click.echo(f"halted, but a crash would forget it: {reason}", err=True)
     for actor in done["missing"]:
         click.echo(f"{actor}: did NOT acknowledge", err=True)
     click.echo(f"halted, epoch {done['epoch']}; `sovereign resume --by WHO` lifts it")
-    raise SystemExit(5 if done["missing"] else 0)
+    raise SystemExit(5 if done["missing"] or done["not_persisted"] else 0)
 
 
 @click.command("resume", epilog="Exit codes: 0 lifted; 2 not halted; 3 nothing runs.")

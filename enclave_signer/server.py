@@ -73,7 +73,7 @@ class Server:
         if self._halted:
             return True
         page = self._halt_page
-        return page is not None and _WORD.unpack_from(page, self._halt_at)[0] != 0
+        return page is not None and _WORD.unpack_from(page, self._halt_at)[0] % 2 == 1
 
     def _sign(self, frame: wire.Frame) -> bytes:
         """A signature, or the name of the rule that refuses it."""

@@ -1,6 +1,6 @@
-"""The node's segment: the halt word, and a block of counters an actor.
+"""The node's segment: the halt epoch, and a block of counters an actor.
 
-Only the supervisor writes page 0. Signer proxy, pod and egress look at the halt word right before they act, and
+Only the supervisor writes page 0. Signer proxy, pod and egress look at the halt epoch right before they act, and
 acknowledge in their own block: an acknowledgement says that nothing is half done.
 """
 
@@ -39,28 +39,32 @@ def _open(node: str, *, writable: bool) -> Segment:
     return segment
 
 
+def is_halt(epoch: int) -> bool:
+    """Whether an epoch is one of halt: odd."""
+    return epoch % 2 == 1
+
+
 class Control:
-    """The halt word as everyone sees it, and as the supervisor sets it (`writable=True`)."""
+    """The halt epoch as everyone sees it, and as the supervisor moves it on (`writable=True`).
+
+    One word tells all: it counts every halt and every resumption, so it is odd while the node is halted. There is no
+    moment at which somebody could see the new epoch and not the halt, on any machine; and what was made before a halt, or
+    while it stood, is of another epoch than what may leave after it.
+    """
 
     def __init__(self, node: str, *, writable: bool = False) -> None:
         self.segment = _open(node, writable=writable)
-        self._halt = self.segment.word(layout.NODE_HALT_AT)
         self._epoch = self.segment.word(layout.NODE_EPOCH_AT)
+
+    @property
+    def epoch(self) -> int:
+        """How many halts and resumptions there were; orders carry the epoch of their making."""
+        return int(self._epoch[0])
 
     @property
     def halted(self) -> bool:
         """Whether nothing may leave. One load."""
-        return bool(self._halt[0])
-
-    @property
-    def epoch(self) -> int:
-        """How many halts there were; orders carry the epoch of their making."""
-        return int(self._epoch[0])
-
-    @property
-    def halt_address(self) -> int:
-        """Address of the halt word, for kernels."""
-        return self.segment.address + layout.NODE_HALT_AT
+        return is_halt(self.epoch)
 
     @property
     def epoch_address(self) -> int:
@@ -68,19 +72,19 @@ class Control:
         return self.segment.address + layout.NODE_EPOCH_AT
 
     def halt(self) -> int:
-        """Set the word (supervisor only); the new epoch. The epoch is stored first."""
-        self._epoch[0] += 1
-        self._halt[0] = 1
+        """Begin a halt (supervisor only), or a further one while the node is halted; its epoch."""
+        self._epoch[0] = self.epoch + (2 if self.halted else 1)
         return self.epoch
 
-    def restore(self, epoch: int, *, halted: bool) -> None:
-        """Take up what was persisted (supervisor only)."""
-        self._epoch[0] = epoch
-        self._halt[0] = int(halted)
+    def resume(self) -> int:
+        """End the halt (supervisor only); the epoch from here on."""
+        self._epoch[0] = self.epoch + int(self.halted)
+        return self.epoch
 
-    def resume(self) -> None:
-        """Clear the word (supervisor only)."""
-        self._halt[0] = 0
+    def restore(self, epoch: int) -> int:
+        """Take up what was persisted, unless the page has a later word (supervisor only); the epoch."""
+        self._epoch[0] = max(self.epoch, epoch)
+        return self.epoch
 
     @property
     def actors(self) -> int:
@@ -94,7 +98,7 @@ class Control:
 
     def close(self) -> None:
         """Unmap."""
-        self._halt = self._epoch = self.segment.word(0)[:0]
+        self._epoch = self.segment.word(0)[:0]
         self.segment.close()
 
 

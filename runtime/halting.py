@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sovereign.runtime import counters as counting
-from sovereign.runtime.control import Control
+from sovereign.runtime.control import Control, is_halt
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.estate import write_durably
 from sovereign.runtime.host import load_entry
@@ -24,7 +24,7 @@ ACK_WAIT_NS = 1_000_000_000
 
 
 class HaltRecord(msgspec.Struct, kw_only=True):
-    """The last word on halting: `halted` now or not, the epoch, by whom, why, when (CLOCK_REALTIME ns)."""
+    """The last word on halting: `halted` now or not, the epoch (odd: halted), by whom, why, when (CLOCK_REALTIME ns)."""
 
     halted: bool
     epoch: int
@@ -34,11 +34,15 @@ class HaltRecord(msgspec.Struct, kw_only=True):
 
 
 class HaltResult(msgspec.Struct, kw_only=True):
-    """`acknowledged`: actor → ns from the word to its acknowledgement; `missing`: actors that did not within a second."""
+    """`acknowledged`: actor → ns from the word to its acknowledgement; `missing`: actors that did not within a second.
+
+    `already`: actors whose process was not there, so that nothing could leave them.
+    """
 
     epoch: int
     acknowledged: dict[str, int]
     missing: list[str]
+    already: list[str]
 
 
 def _files(spec: NodeSpec) -> tuple[Path, Path]:
@@ -46,26 +50,35 @@ def _files(spec: NodeSpec) -> tuple[Path, Path]:
     return spec.run_dir / HALT_FILE, spec.archive_dir / HALT_FILE
 
 
-def persist(spec: NodeSpec, record: HaltRecord) -> None:
-    """Write the record to both places."""
+def persist(spec: NodeSpec, record: HaltRecord) -> list[str]:
+    """Write the record to both places; what kept one from being written, a sentence each. Never raises: the word stands."""
     data = msgspec.json.encode(record)
+    failed = []
     for path in _files(spec):
-        write_durably(path, data)
+        try:
+            write_durably(path, data)
+        except OSError as error:
+            failed.append(f"{path}: {error.strerror or error}")
+    return failed
 
 
 def restored(spec: NodeSpec) -> HaltRecord:
-    """What was persisted last, by epoch and time. A file that cannot be read counts as a halt: doubt does not trade."""
-    found = []
+    """What was persisted last. Doubt does not trade: a file that cannot be read is a halt, later than all that can be."""
+    found, doubts = [], []
     for path in _files(spec):
-        if not path.exists():
-            continue
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=HaltRecord))
-        except (OSError, msgspec.DecodeError):
-            found.append(HaltRecord(halted=True, epoch=1, reason=f"{path} cannot be read"))
-    return max(
-        found, key=lambda one: (one.epoch, one.at_ns), default=HaltRecord(halted=False, epoch=0)
-    )
+        except FileNotFoundError:
+            continue
+        except (OSError, msgspec.DecodeError) as error:
+            doubts.append(f"{path} cannot be read: {error}")
+    last = max(found, key=lambda one: one.epoch, default=HaltRecord(halted=False, epoch=0))
+    if last.halted != is_halt(last.epoch):
+        last.epoch += 1
+    if doubts:
+        epoch = last.epoch + (0 if last.halted else 1)
+        return HaltRecord(halted=True, epoch=epoch, by="nobody", reason="; ".join(doubts))
+    return last
 
 
 def acknowledging(spec: NodeSpec) -> list[int]:
@@ -83,6 +96,7 @@ def halt(control: Control, spec: NodeSpec, waited_for: list[int]) -> HaltResult:
     set_ns = time.monotonic_ns()
     epoch = control.halt()
     acknowledged: dict[str, int] = {}
+    already: list[str] = []
     missing = {index: spec.actors[index].name for index in waited_for}
     while missing and time.monotonic_ns() - set_ns < ACK_WAIT_NS:
         for index in list(missing):
@@ -90,9 +104,14 @@ def halt(control: Control, spec: NodeSpec, waited_for: list[int]) -> HaltResult:
             if block["halt_epoch"] >= epoch:
                 acknowledged[missing.pop(index)] = max(0, block["halt_ack_ns"] - set_ns)
             elif block["phase"] in (counting.STOPPED, counting.FAILED):
-                acknowledged[missing.pop(index)] = 0
+                already.append(missing.pop(index))
         time.sleep(0.000_05)
-    return HaltResult(epoch=epoch, acknowledged=acknowledged, missing=sorted(missing.values()))
+    return HaltResult(
+        epoch=epoch,
+        acknowledged=acknowledged,
+        missing=sorted(missing.values()),
+        already=sorted(already),
+    )
 
 
 def refuse_if_not_halted(control: Control) -> None:

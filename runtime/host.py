@@ -74,7 +74,7 @@ class Host:
         self.counters["phase"] = counting.STARTING
         self.counters["starts"] += 1
         self.counters["inflight"] = 0
-        self.counters["hand_sequence"] = 0
+        self.counters["hand_sequence"] = self.counters["halt_epoch"] = 0
         self.inputs = [Reader(node.name, one.ring, self.name) for one in self.spec.inputs]
         output = self.spec.output
         self.output = Writer(node.name, output.name, output.types) if output else None

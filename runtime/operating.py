@@ -126,14 +126,16 @@ class Operations:
         record = halting.HaltRecord(
             halted=True, epoch=result.epoch, by=by, reason=reason, at_ns=time.time_ns()
         )
-        halting.persist(node.spec, record)
+        unwritten = halting.persist(node.spec, record)
         fields = {"epoch": result.epoch, "uid": uid, "by": names[0], "reason": names[1]}
         node.journal.write(Halt, fields)
-        node.log.warning("halted", by=by, reason=reason, epoch=result.epoch)
+        node.log.warning("halted", by=by, reason=reason, epoch=result.epoch, unwritten=unwritten)
         return {
             "epoch": result.epoch,
             "acknowledged": result.acknowledged,
             "missing": result.missing,
+            "already": result.already,
+            "not_persisted": unwritten,
         }
 
     def _resume(self, by: str, uid: int) -> dict[str, Any]:
@@ -141,9 +143,15 @@ class Operations:
         node = self._node
         halting.refuse_if_not_halted(node.control)
         name = exact(by, BY_BYTES, "--by")
-        epoch = node.control.epoch
+        epoch = node.control.epoch + 1
         record = halting.HaltRecord(halted=False, epoch=epoch, by=by, at_ns=time.time_ns())
-        halting.persist(node.spec, record)
+        unwritten = halting.persist(node.spec, record)
+        if unwritten:  # a crash would find it halted; the operator must know before, not after
+            raise SovereignError(
+                "the resumption cannot be put on disk: the node stays halted",
+                got="; ".join(unwritten),
+                hint="free the disk, then `sovereign resume` again",
+            )
         node.control.resume()
         node.journal.write(Resume, {"epoch": epoch, "uid": uid, "by": name})
         node.log.warning("resumed", by=by, epoch=epoch)

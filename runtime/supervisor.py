@@ -104,8 +104,10 @@ class Supervisor:
             self.tell(f"going on from the rings that generation {estate.generation} left")
         self.control = Control(spec.name, writable=True)
         record = halting.restored(spec)
-        self.control.restore(record.epoch, halted=record.halted)
-        if record.halted:
+        self.control.restore(
+            record.epoch
+        )  # the page's own word may be later: a crash came before it was on disk
+        if self.control.halted:
             by = record.by or "someone"
             self.tell(f"the node was halted by {by} and starts halted; `sovereign resume` lifts it")
         self.view = NodeView(spec)

@@ -130,7 +130,7 @@ def test_halt_stops_signing_within_the_limit_and_resume_begins_anew(tmp_path: Pa
         assert _take(reader, HaltAck, 1)["halted"][0] == 1
         _order(writer)
         assert _take(reader, OrderRefused, 1)["rule"][0].tobytes().rstrip(b"\0") == b"halted"
-        supervisor.resume()
+        epoch = supervisor.resume()
         assert _take(reader, HaltAck, 1)["halted"][0] == 0
         _order(writer, epoch=epoch)
         assert _take(reader, SignedOrder, 1)["halt_epoch"][0] == epoch
@@ -144,14 +144,15 @@ def test_an_order_that_waited_across_a_halt_and_its_resumption_is_not_signed(
         writer, reader = Writer(node.name, "source", (NewOrder,)), Reader(node.name, "sign", "test")
         _order(writer)
         supervisor = control.Control(node.name, writable=True)
-        epoch = supervisor.halt()
-        supervisor.resume()
-        _order(writer, epoch=epoch)
+        halted = supervisor.halt()
+        _order(writer, epoch=halted)  # made while the halt stood
+        _order(writer, epoch=supervisor.resume())
         node.start(1)
-        refused = _take(reader, OrderRefused, 1)
-        assert refused["rule"][0].tobytes().rstrip(b"\0") == b"stale-halt-epoch"
-        assert refused["order_seq"][0] == 1
-        assert _take(reader, SignedOrder, 1)["order_seq"][0] == 2
+        refused = _take(reader, OrderRefused, 2)
+        rules = {one["rule"].tobytes().rstrip(b"\0") for one in refused}
+        assert rules == {b"stale-halt-epoch"}
+        assert refused["order_seq"].tolist() == [1, 2]
+        assert _take(reader, SignedOrder, 1)["order_seq"][0] == 3
 
 
 def _chain(folder: Path, egress: EgressConfig) -> SmallNode:

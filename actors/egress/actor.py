@@ -22,6 +22,7 @@ from sovereign.actors.egress.transport import (
 )
 from sovereign.messages.orders import HaltAck, OrderRefused, Sending, Sent, SignedOrder, Uncertain
 from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.control import is_halt
 from sovereign.runtime.errors import InputError, SovereignError
 from sovereign.runtime.message import Message
 
@@ -145,8 +146,8 @@ class Egress(Actor):
         return [int(j == i) for j in range(len(self.host.inputs))]
 
     def _stale(self, order: Any) -> bool:
-        control = self.host.control
-        return control.halted or int(order["halt_epoch"]) != control.epoch
+        epoch = self.host.control.epoch
+        return is_halt(epoch) or int(order["halt_epoch"]) != epoch
 
     def _named(self, order: Any) -> dict[str, int]:
         names = ("order_actor", "order_generation", "order_seq")
@@ -255,8 +256,9 @@ class Egress(Actor):
 
         The counters first, whatever room the ring has; the message when there is some.
         """
-        seen = (self.host.control.epoch, self.host.control.halted)
-        epoch, halted = seen
+        epoch = self.host.control.epoch
+        halted = is_halt(epoch)
+        seen = (epoch, halted)
         if seen != self._switched and (seen[1] or self._switched[1]):
             self._switched, self._untold = seen, True
             if halted:

@@ -20,6 +20,7 @@ from sovereign.actors.signer_proxy.pod import ProcessPod
 from sovereign.messages.orders import HaltAck, NewOrder, OrderRefused, SignedOrder
 from sovereign.runtime import layout, limits
 from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.control import is_halt
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.message import Message
 from sovereign.runtime.shm import SHM_FOLDER, segment_name
@@ -109,7 +110,7 @@ class SignerProxy(Actor):
         else:
             policy.write_text(json.dumps(msgspec.to_builtins(self.config.policy), sort_keys=True))
         page = SHM_FOLDER / segment_name(host.node)[1:]
-        self.pod = ProcessPod(folder, policy, self.config.scheme, (page, layout.NODE_HALT_AT))
+        self.pod = ProcessPod(folder, policy, self.config.scheme, (page, layout.NODE_EPOCH_AT))
         host.log.info(
             "pod ready",
             scheme=self.config.scheme,
@@ -170,7 +171,7 @@ class SignerProxy(Actor):
         epoch = (
             self.host.control.epoch
         )  # before the pod is asked: a halt from here on is seen at egress
-        rule = "halted" if self.host.control.halted else ""
+        rule = "halted" if is_halt(epoch) else ""
         if not rule and int(slot["halt_epoch"]) != epoch & limits.HALT_EPOCH_MASK:
             rule = "stale-halt-epoch"  # made before a halt that has been lifted meanwhile
         if not rule and qty > self.config.max_qty:
@@ -220,7 +221,8 @@ class SignerProxy(Actor):
 
     def _mind_halt(self) -> int:
         """Tell the pod of a halt or a resumption; acknowledge it in the counters, then in the ring when it has room."""
-        seen = (self.host.control.epoch, self.host.control.halted)
+        now = self.host.control.epoch
+        seen = (now, is_halt(now))
         if seen != self._switched and (seen[1] or self._switched[1]):
             self._tell_pod(*seen)
             self._switched, self._untold = seen, True

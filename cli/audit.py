@@ -73,7 +73,14 @@ def verify(folder: Path, as_json: bool) -> None:
 
 
 def _manifests(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    found = [(path, json.loads(path.read_text())) for path in sorted(folder.glob("*/g*/*.json"))]
+    found = []
+    for path in sorted(folder.glob("*/g*/*.json")):
+        try:
+            found.append((path, json.loads(path.read_text())))
+        except ValueError as error:
+            click.echo(f"could not be read: {path} is no manifest: {error}", err=True)
+            click.echo("  fix: `sovereign audit verify` says what else is damaged", err=True)
+            raise SystemExit(5) from error
     if not found:
         _nothing(folder)
     return found

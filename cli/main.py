@@ -1,4 +1,4 @@
-"""`sovereign`: finds the verb, and turns errors into text and exit codes (docs/exit-codes.md)."""
+"""`sovereign`: finds the verb, and turns errors into text and exit codes (docs/operations.md)."""
 
 from __future__ import annotations
 
@@ -96,6 +96,17 @@ def main() -> None:
     except SovereignError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"the host refused: {error.strerror or error}", err=True)
+        if error.filename:
+            click.echo(f"  where: {error.filename}", err=True)
+        sys.exit(5)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        click.echo("this is a mistake of sovereign itself: please report the lines above", err=True)
+        sys.exit(5)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def wait_ready(run_dir: Path, timeout_s: float) -> float:
                 raise
             time.sleep(0.01)
             continue
-        states = {row["actor"]: row["state"] for row in found["actors"]}
+        states = {row["actor"]: row["state"] for row in found["actors"] if not row["detached"]}
         if all(state in ("RUNNING", "HALTED") for state in states.values()):
             return time.monotonic() - began
         if "FATAL" in states.values():

@@ -105,6 +105,14 @@ def _detach(run_dir: Path) -> None:
     from sovereign.runtime.errors import SovereignError
     from sovereign.runtime.rundir import holder
 
+    if (pid := holder(run_dir)) is not None:
+        raise SovereignError(
+            f"node {run_dir.name} is already up",
+            where=str(run_dir),
+            got=f"process {pid} runs it",
+            hint="`sovereign ps` shows it; `sovereign down` ends it",
+            exit_code=2,
+        )
     logs = run_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments = [one for one in sys.argv[1:] if one != "--detach"]

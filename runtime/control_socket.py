@@ -178,6 +178,10 @@ class ControlServer:
             return Answer(ok=True, value=self._handle(request, peer))
         except SovereignError as error:
             return answer_for(error)
+        except Exception as error:  # one question may fail; the node's supervisor may not
+            return answer_for(
+                SovereignError(f"{request.op} failed", got=f"{type(error).__name__}: {error}")
+            )
 
     @staticmethod
     def _send(connection: socket.socket, answer: Answer) -> bool:

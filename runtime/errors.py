@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 class SovereignError(Exception):
-    """What is wrong, where, got and expected, and how to mend it. `exit_code` as in docs/exit-codes.md."""
+    """What is wrong, where, got and expected, and how to mend it. `exit_code` as in docs/operations.md."""
 
     exit_code = 5
 

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from sovereign.runtime.control import Control, create_node
 from sovereign.runtime.errors import LayoutError, SovereignError
-from sovereign.runtime.node_ring import NODE_RING, node_ring
+from sovereign.runtime.node_ring import AUDITOR_KIND, NODE_RING, node_ring
 from sovereign.runtime.ring import Ring, create_ring, open_ring, schema_of
 from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
 from sovereign.runtime.spec import NodeSpec, RingSpec
 
 GENERATION_FILE = "generation"
-AUDITOR_KIND = "auditor"
 
 
 def rings_of(spec: NodeSpec) -> list[RingSpec]:
@@ -53,10 +52,22 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def next_generation(spec: NodeSpec) -> int:
-    """Count one more making of the rings. It stands beside the archive, which outlives a reboot as a run directory may not."""
+    """Count one more making of the rings. It stands beside the archive, which outlives a reboot as a run directory may not.
+
+    SovereignError when the count is damaged: a generation used again would use the names of orders again.
+    """
     path = spec.archive_dir / GENERATION_FILE
-    text = path.read_text().strip() if path.exists() else "0"
-    generation = (int(text) if text.isdigit() else 0) + 1
+    text = path.read_text(errors="replace").strip() if path.exists() else "0"
+    if not text.isdecimal():
+        made = sorted(int(one.name[1:]) for one in spec.archive_dir.glob("*/g*"))
+        raise SovereignError(
+            "the count of the node's generations is damaged",
+            where=str(path),
+            got=repr(text[:40]),
+            expected="a number",
+            hint=f"write the highest generation that was used into it: {max(made, default=0)} in this archive",
+        )
+    generation = int(text) + 1
     write_durably(path, f"{generation}\n".encode())
     return generation
 
@@ -128,21 +139,43 @@ def _node_page(spec: NodeSpec, present: set[str], made: list[str]) -> None:
     made.append(name)
 
 
+def _finish_removal(spec: NodeSpec, present: set[str]) -> set[str]:
+    """Rings without the node's own page, which is made last and removed first: a kill came while they were made, or
+    while they were removed. Nothing is in them that is not archived; what is, is refused and not guessed about.
+    """
+    for name, slots in unread(spec):
+        raise LayoutError(
+            "the rings of an earlier run are not whole, and hold what no archive has",
+            where=f"/dev/shm{name}",
+            got="unreadable" if slots < 0 else f"{slots} slots",
+            hint="`sovereign up --fresh FILE` keeps what they hold, then makes them anew",
+        )
+    for name in present:
+        unlink(name)
+    return set()
+
+
 def settle(spec: NodeSpec) -> Estate:
-    """Go on from what stands, make what is missing. LayoutError, ResourceError; what was made is then taken back."""
+    """Go on from what stands, make what is missing. LayoutError, ResourceError; what was made is then taken back.
+
+    All or nothing: a ring that is missing among rings that stand is never made anew with their generation, since its
+    readers' cursors, and the names of orders, are those of the old one.
+    """
     present = set(segments_of(spec.name))
     made: list[str] = []
+    wanted = {segment_name(spec.name, ring.name): ring for ring in rings_of(spec)}
+    if present and segment_name(spec.name) not in present:
+        present = _finish_removal(spec, present)
+    missing = [ring.name for name, ring in wanted.items() if name not in present]
+    if present and missing:
+        raise LayoutError(
+            f"rings of an earlier run stand, and of this topology {', '.join(missing)} is not among them",
+            where=f"/dev/shm{segment_name(spec.name)}.*",
+            hint="`sovereign up --fresh FILE` seals what they hold, then makes them anew",
+        )
     try:
-        wanted = {segment_name(spec.name, ring.name): ring for ring in rings_of(spec)}
-        for name in [name for name in wanted if name in present and _half_made(name)]:
-            unlink(name)
-            present.discard(name)
         found = [_fits(spec, ring) for name, ring in wanted.items() if name in present]
         generation = max(found) if found else next_generation(spec)
-        if not found:
-            for name in present:  # states and counters without a ring say nothing about anything
-                unlink(name)
-            present = set()
         for name, ring in wanted.items():
             if name not in present:
                 create_ring(ring, spec.name, generation)
@@ -160,8 +193,11 @@ def leftovers(spec: NodeSpec) -> list[str]:
     return segments_of(spec.name)
 
 
-def unread(spec: NodeSpec, auditors: set[str]) -> list[tuple[str, int]]:
-    """Rings with slots that an auditor has not taken: (segment, slots); -1 for a ring that cannot be read."""
+def unread(spec: NodeSpec) -> list[tuple[str, int]]:
+    """Rings with slots that their auditors have not taken: (segment, slots); -1 for a ring that cannot be read.
+
+    Which readers archive is what the ring itself says: the topology at hand may be another one.
+    """
     found = []
     for name in segments_of(spec.name):
         ring_name = name.removeprefix(segment_name(spec.name)).removeprefix(".")
@@ -172,7 +208,7 @@ def unread(spec: NodeSpec, auditors: set[str]) -> list[tuple[str, int]]:
         except SovereignError:
             found.append((name, -1))
             continue
-        cursors = [ring.reader_cursor(i) for i, r in enumerate(ring.readers) if r.name in auditors]
+        cursors = [ring.reader_cursor(i) for i, r in enumerate(ring.readers) if r.archives]
         behind = ring.cursor - min(cursors, default=ring.cursor)
         if behind:
             found.append((name, behind))
@@ -196,14 +232,13 @@ def clear(spec: NodeSpec, seal: Callable[[], None], log: Callable[[str], None]) 
     """Seal what an earlier run left, then remove it. `seal` runs the auditors over it until they have all."""
     if not leftovers(spec):
         return
-    auditors = {actor.name for actor in spec.actors if actor.kind == AUDITOR_KIND}
-    if auditors and unread(spec, auditors):
+    if unread(spec) and any(actor.kind == AUDITOR_KIND for actor in spec.actors):
         with contextlib.suppress(SovereignError):
             seal()
-    for name, slots in unread(spec, auditors):
+    for name, slots in unread(spec):
         path = salvage(spec, name)
         log(f"{name}: {'unreadable' if slots < 0 else f'{slots} slots'} kept raw in {path}")
-    for name in leftovers(spec):
+    for name in leftovers(spec):  # the node's page first: see `_finish_removal`
         unlink(name)
 
 

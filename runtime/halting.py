@@ -21,6 +21,8 @@ from sovereign.runtime.spec import NodeSpec
 HALT_FILE = "halt.json"
 ACKNOWLEDGING_KINDS = frozenset({"signer", "egress"})
 ACK_WAIT_NS = 1_000_000_000
+# An actor looks at the word before it acts for the first time.
+_NOT_ACTING = (counting.STARTING, counting.STOPPED, counting.FAILED)
 
 
 class HaltRecord(msgspec.Struct, kw_only=True):
@@ -91,8 +93,8 @@ def acknowledging(spec: NodeSpec) -> list[int]:
     return found
 
 
-def halt(control: Control, spec: NodeSpec, waited_for: list[int]) -> HaltResult:
-    """Set the word, then wait until each of `waited_for` acknowledged, for one second at most."""
+def halt(control: Control, spec: NodeSpec, waited_for: list[int], alive: set[int]) -> HaltResult:
+    """Set the word, then wait until each of `waited_for` acknowledged, for one second at most. `alive`: have a process."""
     set_ns = time.monotonic_ns()
     epoch = control.halt()
     acknowledged: dict[str, int] = {}
@@ -103,7 +105,7 @@ def halt(control: Control, spec: NodeSpec, waited_for: list[int]) -> HaltResult:
             block = control.counters(index)
             if block["halt_epoch"] >= epoch:
                 acknowledged[missing.pop(index)] = max(0, block["halt_ack_ns"] - set_ns)
-            elif block["phase"] in (counting.STOPPED, counting.FAILED):
+            elif index not in alive or block["phase"] in _NOT_ACTING:
                 already.append(missing.pop(index))
         time.sleep(0.000_05)
     return HaltResult(

@@ -25,7 +25,13 @@ from sovereign.runtime import counters as counting
 from sovereign.runtime import kernels
 from sovereign.runtime.actor import Actor
 from sovereign.runtime.control import Control, own_counters
-from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.errors import (
+    InputError,
+    LayoutError,
+    LimitError,
+    PluginError,
+    SovereignError,
+)
 from sovereign.runtime.lease import Lease
 from sovereign.runtime.log import file_log
 from sovereign.runtime.loop import (
@@ -48,6 +54,8 @@ from sovereign.runtime.writer import Writer
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
+# What another start would meet again; anything else (a port, memory, a lease) may be over by then.
+_LASTING = (PluginError, LimitError, LayoutError, InputError)
 
 
 def load_entry(entry: str) -> type[Actor]:
@@ -248,10 +256,10 @@ def _live(node: NodeSpec, index: int, alive_fd: int, options: StartOptions) -> i
         actor.setup()
     except SovereignError as error:
         log.error("cannot start", reason=str(error), exc_info=error.__cause__ is not None)
-        return _end(host, EXIT_CONFIG)
+        return _end(host, EXIT_CONFIG if isinstance(error, _LASTING) else EXIT_FAILED)
     except BaseException:
         log.exception("cannot start")
-        return _end(host, EXIT_CONFIG)
+        return _end(host, EXIT_FAILED)
     gc.freeze()
     loop = _Loop(host, actor)
     host.counters["heartbeat_ns"] = time.monotonic_ns()

@@ -12,11 +12,14 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import multiprocess
+import multiprocess.resource_tracker
 
 from sovereign.runtime.errors import ResourceError
 from sovereign.runtime.spec import USUAL_START, NodeSpec, StartOptions
@@ -58,8 +61,20 @@ def warm() -> None:
 
 
 def become_subreaper() -> None:
-    """Let orphans of a dead forkserver become our children, so that their exit codes are not lost. prctl(2)."""
+    """Let orphans of a dead forkserver, and of dead actors, become our children: exit codes are not lost. prctl(2)."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans(ours: set[int]) -> None:
+    """Reap dead children that nobody else will: what dead actors had started (a pod). `ours`: the actors' processes."""
+    ours = ours | {
+        multiprocess.forkserver._forkserver._forkserver_pid,
+        multiprocess.resource_tracker._resource_tracker._pid,
+    }
+    listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for pid in {int(one) for one in listed} - ours:
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
 
 def alive_pipe() -> tuple[Any, Any]:
@@ -119,8 +134,8 @@ class Launched:
 
     @property
     def ended(self) -> bool:
-        """Whether the process is over."""
-        return self.pidfd < 0 or self._process.exitcode is not None
+        """Whether the process is over: its last thread is gone. The kernel says so, whatever became of its parent."""
+        return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], 0)[0])
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing when it is over. A pidfd never hits a process that took over the number."""

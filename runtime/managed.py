@@ -56,6 +56,12 @@ class Managed:
         self.state, self.asked_to_stop, self.hung = STARTING, False, ""
         self.started_ns = time.monotonic_ns()
 
+    def could_not_start(self, now_ns: int) -> None:
+        """There was no process to be had: BACKOFF or FATAL, as after a death."""
+        when = self.clock.failed(now_ns)
+        self.state = FATAL if when == NEVER_NS else BACKOFF
+        self.next_start_ns = when
+
     def counters_reset(self) -> None:
         """What the supervisor compares with must not be the dead predecessor's."""
         self._starts_before = self.counters["starts"]

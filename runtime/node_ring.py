@@ -19,6 +19,7 @@ from sovereign.runtime.spec import NodeSpec, ReaderSpec, RingSpec
 from sovereign.runtime.writer import Writer
 
 NODE_RING = "node"
+AUDITOR_KIND = "auditor"
 NODE_ACTOR = 65_534
 NODE_RING_SLOTS = 1024
 REASON_BYTES = 256
@@ -124,7 +125,7 @@ NODE_TYPES: tuple[type[Message], ...] = (
 def node_ring(spec: NodeSpec) -> RingSpec:
     """The ring named `node`, read by the actors whose inputs name it."""
     readers = tuple(
-        ReaderSpec(actor.name, one.gate)
+        ReaderSpec(actor.name, one.gate, actor.kind == AUDITOR_KIND)
         for actor in spec.actors
         for one in actor.inputs
         if one.ring == NODE_RING

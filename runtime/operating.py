@@ -122,7 +122,8 @@ class Operations:
         """The kill switch: set the word, wait for the acknowledgements, persist, archive."""
         node = self._node
         names = exact(by, BY_BYTES, "--by"), exact(reason, REASON_BYTES, "--reason")
-        result = halting.halt(node.control, node.spec, halting.acknowledging(node.spec))
+        alive = {one.spec.index for one in node.actors.values() if one.process is not None}
+        result = halting.halt(node.control, node.spec, halting.acknowledging(node.spec), alive)
         record = halting.HaltRecord(
             halted=True, epoch=result.epoch, by=by, reason=reason, at_ns=time.time_ns()
         )

@@ -56,6 +56,12 @@ def _check_spec(spec: RingSpec) -> None:
             f"ring {spec.name} has {len(spec.readers)} readers",
             expected=f"at most {limits.RING_MAX_READERS}",
         )
+    if spec.stride > limits.SLOT_MAX_BYTES:
+        raise LimitError(
+            f"ring {spec.name}: a slot of {spec.stride} bytes is too large",
+            expected=f"at most {limits.SLOT_MAX_BYTES} bytes, {limits.SLOT_HEADER_BYTES} of them the header",
+            hint="split the message into parts, as `Raw` does",
+        )
     needed = max((kind.dtype.itemsize for kind in spec.types), default=0)
     if spec.stride % limits.SLOT_ALIGN_BYTES or spec.stride < limits.SLOT_HEADER_BYTES + needed:
         raise LimitError(
@@ -71,7 +77,10 @@ def create_ring(spec: RingSpec, node: str, generation: int = 1) -> None:
         {
             "ring": spec.name,
             "types": [kind.schema() for kind in spec.types],
-            "readers": [{"name": reader.name, "gate": reader.gate} for reader in spec.readers],
+            "readers": [
+                {"name": one.name, "gate": one.gate, "archives": one.archives}
+                for one in spec.readers
+            ],
         }
     ).encode()
     if len(text) > limits.RING_SCHEMA_PAGES * limits.PAGE_BYTES:
@@ -231,7 +240,7 @@ def open_ring(node: str, name: str, *, writable: bool = False, resident: bool = 
         int(segment.word(layout.RING_GENERATION_AT)[0]),
         int(segment.word(layout.RING_ACTOR_AT)[0]),
         tuple(said["types"]),
-        tuple(ReaderSpec(one["name"], one["gate"]) for one in said["readers"]),
+        tuple(ReaderSpec(one["name"], one["gate"], one["archives"]) for one in said["readers"]),
     )
 
 

@@ -4,7 +4,8 @@
     base: $SOVEREIGN_RUN_DIR, else $XDG_RUNTIME_DIR/sovereign, else /run/sovereign (root), else /tmp/sovereign-<uid>
 
 A node lives exactly while a process holds the lock on `node.lock`: the kernel frees it with the process, so what a
-crash left never looks alive. A node whose topology puts its run directory elsewhere is found through a link in base.
+crash left never looks alive. Rings have one name on the host, whatever the run directory: so a second lock stands beside
+them, and two supervisors with different run directories cannot both have the node. A node whose topology puts its run directory elsewhere is found through a link in base.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ class NodeLock:
                 hint=f"`sovereign ps --node {node}` shows it; `sovereign down {node}` ends it",
                 exit_code=2,
             ) from None
+        try:
+            self._beside = RingsLock(node)
+        except LeaseError:
+            os.close(self._fd)
+            raise
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
         self._link(run_dir, node)
@@ -95,8 +101,47 @@ class NodeLock:
     def release(self) -> None:
         """Give the node up."""
         if self._fd >= 0:
+            self._beside.release()
             os.close(self._fd)
             self._fd = -1
+
+
+class RingsLock:
+    """The lock that stands beside a node's rings in /dev/shm; its file goes with its holder. LeaseError: another has it."""
+
+    def __init__(self, node: str) -> None:
+        self._path = Path(f"/dev/shm/sovereign-lock.{node}")
+        while True:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
+                os.close(self._fd)
+                raise LeaseError(
+                    f"the rings of node {node} belong to another supervisor",
+                    where=str(self._path),
+                    got=f"process {said} has them, with another run directory",
+                    expected="no live supervisor",
+                    hint="end it there, or give this node another name",
+                    exit_code=2,
+                ) from None
+            if self._is_named():
+                break
+            os.close(self._fd)  # its holder removed the name between our two steps
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def _is_named(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Remove the name, then give the lock up."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
 
 
 def holder(run_dir: Path) -> int | None:

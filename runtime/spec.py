@@ -15,10 +15,11 @@ from sovereign.runtime.message import Message
 
 @dataclass(frozen=True)
 class ReaderSpec:
-    """One reader of a ring. A gate holds the writer back; the others observe."""
+    """One reader of a ring. A gate holds the writer back; the others observe. `archives`: it is an auditor."""
 
     name: str
     gate: bool = True
+    archives: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ actor again and again is set aside; a full feedback ring halts the node; what wa
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -17,6 +18,7 @@ from typing import Any
 from sovereign.runtime import halting, launch
 from sovereign.runtime.control import Control
 from sovereign.runtime.control_socket import ControlServer
+from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.estate import clear, is_settled, leftovers, settle
 from sovereign.runtime.log import file_log
 from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STOPPED, Managed
@@ -56,6 +58,10 @@ class Options:
     fresh: bool = False
 
 
+def _processes(actors: list[Managed]) -> list[launch.Launched]:
+    return [one.process for one in actors if one.process is not None]
+
+
 class Supervisor:
     """One node from start to end: `run`."""
 
@@ -64,6 +70,8 @@ class Supervisor:
         self.ending = ""
         self.fatal: list[str] = []
         self.started_s = time.monotonic()
+        self.actors: dict[str, Managed] = {}
+        self._orphans_s = 0.0
 
     def run(self) -> list[dict[str, Any]]:
         """The whole life; the actors' last rows. SovereignError when the node cannot start."""
@@ -71,10 +79,12 @@ class Supervisor:
         try:
             return self._live()
         finally:
+            self._abandon()
             lock.release()
 
     def _live(self) -> list[dict[str, Any]]:
         self._open()
+        self.started_s = time.monotonic()  # what came before belongs to the run before
         kept = {
             number: signal.signal(number, lambda *_: self.end("signal"))
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -96,6 +106,7 @@ class Supervisor:
         spec = self.spec
         self.log = file_log(spec.run_dir / "logs" / "supervisor.log", actor="supervisor")
         spec.archive_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        launch.become_subreaper()
         launch.warm()
         if self.options.fresh:
             clear(spec, lambda: seal_leftovers(spec), self.tell)
@@ -119,16 +130,40 @@ class Supervisor:
         }
         self.operations = Operations(self)
         self.server = ControlServer(spec.run_dir, self.operations.handle)
-        started = {"generation": estate.generation, "actors": len(spec.actors), "pid": 0}
+        started = {"generation": estate.generation, "actors": len(spec.actors), "pid": os.getpid()}
         self.journal.write(NodeStarted, {**started, "went_on": int(estate.went_on)})
+
+    def _abandon(self) -> None:
+        """Leave nothing that runs: after an error of ours no actor may go on without anyone who minds it."""
+        left = [one for one in self.actors.values() if one.process is not None]
+        if not left:
+            return
+        self.control.halt()
+        self.log.critical("the supervisor fails: the node is halted, its actors are ended")
+        for number, wait_s in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0)):
+            for one in left:
+                if one.process is not None:
+                    one.process.signal(number)
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until and any(not p.ended for p in _processes(left)):
+                time.sleep(0.005)
+        for process in _processes(left):
+            process.reap()
 
     def end(self, why: str) -> None:
         """Leave the loop at its next turn."""
         self.ending = self.ending or why
 
     def start(self, actor: Managed) -> None:
-        """Fork an actor's process, and archive that."""
-        actor.start(self.spec, self.alive)
+        """Fork an actor's process, and archive that. A host that has no room for it counts as a death of the actor."""
+        try:
+            actor.start(self.spec, self.alive)
+        except SovereignError as error:
+            self.log.error("cannot be started", which=actor.spec.name, reason=str(error))
+            actor.could_not_start(time.monotonic_ns())
+            if actor.state == FATAL:
+                self._give_up(actor, error.what)
+            return
         self.log.info("started", which=actor.spec.name, pid=actor.pid)
         fields = {"actor": actor.spec.index, "pid": actor.pid or 0, "starts": actor.restarts + 1}
         self.journal.write(ActorStarted, {**fields, "name": fitting(actor.spec.name, 48)})
@@ -159,11 +194,14 @@ class Supervisor:
         """One look at everything."""
         self.serve(POLL_MS)
         self._mind_feedback()
+        if time.monotonic() > self._orphans_s:
+            self._orphans_s = time.monotonic() + 1
+            launch.reap_orphans({one.pid or 0 for one in self.actors.values()})
         self._mind_end()
 
     def _reap(self, actor: Managed, now_ns: int) -> None:
         """An actor's process has ended."""
-        hung = actor.hung
+        hung, pid = actor.hung, actor.pid or 0
         code = actor.reap(now_ns)
         name = actor.spec.name
         if actor.asked_to_stop or actor.state == STOPPED:
@@ -172,7 +210,7 @@ class Supervisor:
         reason = hung or f"exit code {code}"
         self.tell(f"{name} died ({reason}): {actor.state}; see `sovereign logs {name}`")
         self.log.error("died", which=name, exit_code=code, state=actor.state)
-        fields = {"actor": actor.spec.index, "pid": 0, "exit_code": code}
+        fields = {"actor": actor.spec.index, "pid": pid, "exit_code": code}
         failures = actor.clock.failures(now_ns)
         said = {"name": fitting(name, 48), "reason": fitting(reason, REASON_BYTES)}
         self.journal.write(ActorDied, {**fields, "failures": failures, **said})
@@ -267,7 +305,6 @@ class Supervisor:
     def _finish(self) -> list[dict[str, Any]]:
         """Stop in order, sources first, each after its feeders; unlink what is archived."""
         self.tell(f"stopping ({self.ending})")
-        self.journal.close()
         deadline = time.monotonic() + STOP_GRACE_S
         order = [one.name for one in in_order(self.spec)]
         order.sort(key=lambda name: self.actors[name].spec.kind == "auditor")
@@ -282,6 +319,7 @@ class Supervisor:
                     actor.process.signal(signal.SIGKILL)
                     deadline = time.monotonic() + 1
                 self.serve(1)
+        self.journal.close()
         rows = [one.row(halted=self.control.halted) for one in self.actors.values()]
         if is_settled(self.spec):
             for segment in leftovers(self.spec):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sovereign.runtime import limits
+from sovereign.runtime import layout, limits
+from sovereign.runtime.node_ring import AUDITOR_KIND
 from sovereign.topology.blame import blame
 from sovereign.topology.mistake import Mistake, nearest
 from sovereign.topology.model import Part, Topology, Wire
@@ -14,7 +15,6 @@ from sovereign.topology.wiring import find_cycle, is_silent, reaches, told
 
 __all__ = ["check_graph"]
 
-AUDITOR = "auditor"
 Check = Callable[[Topology], Iterator[Mistake]]
 
 
@@ -164,7 +164,7 @@ def unaudited(topology: Topology) -> Iterator[Mistake]:
     )  # as written: another mistake in it must not hide this one
     if isinstance(node, dict) and node.get("audit") is False:
         return
-    auditors = [part for part in topology.parts if part.common.kind == AUDITOR]
+    auditors = [part for part in topology.parts if part.common.kind == AUDITOR_KIND]
     for part in topology.parts:
         asked = part.common.ring
         if not part.gives or (asked is not None and not asked.audit):
@@ -229,6 +229,19 @@ def own_checks(topology: Topology) -> Iterator[Mistake]:
             yield blame(topology, part, sentence)
 
 
+def slots(topology: Topology) -> Iterator[Mistake]:
+    """Every message fits into the largest slot."""
+    for part in topology.parts:
+        for kind in part.gives:
+            stride = layout.stride_for(kind.dtype.itemsize)
+            if stride > limits.SLOT_MAX_BYTES:
+                place = topology.source.key(part.path)
+                what = f'"{part.name}" gives {kind.__name__}, which is too large for a slot'
+                expected = f"at most {limits.SLOT_MAX_BYTES - limits.SLOT_HEADER_BYTES} bytes"
+                got = f"{kind.dtype.itemsize} bytes"
+                yield Mistake("limit", what, place, dotted(part.path), got, expected)
+
+
 def counts(topology: Topology) -> Iterator[Mistake]:
     """Not more actors than a node has blocks, nor more readers than a ring has pages."""
     if len(topology.parts) > limits.NODE_MAX_ACTORS:
@@ -255,6 +268,7 @@ CHECKS: tuple[Check, ...] = (
     unaudited,
     reader_types,
     own_checks,
+    slots,
     counts,
 )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sovereign.runtime import layout
-from sovereign.runtime.node_ring import NODE_ACTOR, NODE_RING
+from sovereign.runtime.node_ring import AUDITOR_KIND, NODE_ACTOR, NODE_RING
 from sovereign.runtime.spec import (
     ActorSpec,
     InputSpec,
@@ -95,7 +95,10 @@ def _actor(topology: Topology, part: Part, cpu: int | None) -> ActorSpec:
 
 def _ring(topology: Topology, part: Part) -> RingSpec:
     largest = max(kind.dtype.itemsize for kind in part.gives)
-    readers = tuple(ReaderSpec(one.name, wire.gate) for one, wire in topology.readers(part.name))
+    readers = tuple(
+        ReaderSpec(one.name, wire.gate, one.common.kind == AUDITOR_KIND)
+        for one, wire in topology.readers(part.name)
+    )
     return RingSpec(
         part.name, part.capacity, layout.stride_for(largest), part.gives, readers, part.index
     )

@@ -13,7 +13,7 @@ import click
 
 EPILOG = (
     "Exit codes: 0 ended as asked; 2 wrong use, wrong file, or the node is already up; "
-    "5 an actor could not be kept, or the host refused."
+    "5 an actor could not be kept, the node ended halted (--until-idle, --for), or the host refused."
 )
 
 
@@ -26,6 +26,7 @@ EPILOG = (
 )
 @click.option("--dry-run", is_flag=True, help="Check and show what would start; start nothing.")
 @click.option("--fresh", is_flag=True, help="Seal what an earlier run left, and begin anew.")
+@click.option("--resume-by", metavar="WHO", default="", help="Lift the halt that it ended with.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(
@@ -35,6 +36,7 @@ def command(
     until_idle: bool,
     dry_run: bool,
     fresh: bool,
+    resume_by: str,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -68,7 +70,7 @@ def command(
     from sovereign.runtime.supervisor import Options, Supervisor
 
     began = time.monotonic()
-    options = Options(seconds=seconds, until_idle=until_idle, fresh=fresh)
+    options = Options(seconds=seconds, until_idle=until_idle, fresh=fresh, resume_by=resume_by)
     supervisor = Supervisor(spec, options, lambda text: click.echo(text, err=True))
     click.echo(f"node {spec.name}: {len(spec.actors)} actors, Ctrl-C ends it", err=True)
     rows = supervisor.run()
@@ -86,7 +88,10 @@ def command(
     for reason in supervisor.fatal:
         click.echo(f"could not be kept: {reason}", err=True)
         click.echo(_last_error(spec.run_dir, reason.partition(":")[0]), err=True)
-    raise SystemExit(5 if supervisor.fatal else 0)
+    halted = supervisor.ended_halted and (until_idle or seconds > 0)
+    if halted:
+        click.echo("the node was halted when it ended: what it made did not leave it", err=True)
+    raise SystemExit(5 if supervisor.fatal or halted else 0)
 
 
 def _last_error(run_dir: Path, actor: str) -> str:

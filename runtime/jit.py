@@ -19,7 +19,7 @@ from numba.extending import intrinsic as _intrinsic
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["external", "inlined", "intrinsic", "njit", "types"]
+__all__ = ["checked", "external", "inlined", "intrinsic", "njit", "types"]
 
 
 _PACKAGE = Path(__file__).parents[1]
@@ -54,13 +54,20 @@ def _cached(function: Any, **options: Any) -> Any:
     folders = sorted({*_folders(function, set()), *_SHARED})
     ours = [one for one in folders if "site-packages" not in one.parts or _PACKAGE in one.parents]
     file = dispatcher._cache._cache_file
-    file._source_stamp = (file._source_stamp, tuple(_stamps(one) for one in ours))
+    stamps = tuple(_stamps(one) for one in ours)
+    file._source_stamp = (file._source_stamp, stamps, tuple(sorted(options.items())))
     return dispatcher
 
 
 def njit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile for the hot path: no GIL, no interpreter, cached on disk."""
     compiled: Callable[P, R] = _cached(function, boundscheck=False)
+    return compiled
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Like `njit`, for an author's functions: an index beyond an array raises, as it does in plain Python."""
+    compiled: Callable[P, R] = _cached(function, boundscheck=True)
     return compiled
 
 

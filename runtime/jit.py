@@ -15,11 +15,12 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 from numba import types
 from numba.extending import intrinsic as _intrinsic
+from numba.extending import register_jitable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["checked", "external", "inlined", "intrinsic", "njit", "types"]
+__all__ = ["checked", "external", "inlined", "intrinsic", "njit", "piece", "types"]
 
 
 _PACKAGE = Path(__file__).parents[1]
@@ -69,6 +70,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Like `njit`, for an author's functions: an index beyond an array raises, as it does in plain Python."""
     compiled: Callable[P, R] = _cached(function, boundscheck=True)
     return compiled
+
+
+def piece(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that an author's functions call: compiled into them, bounds checks and all; else plain Python."""
+    made: Callable[P, R] = register_jitable(function)
+    return made
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

@@ -29,7 +29,7 @@ from sovereign.actors.strategy.compiling import (
 )
 from sovereign.runtime import atomics, histogram, kernels, layout, limits
 from sovereign.runtime.commit import begin, commit
-from sovereign.runtime.jit import njit
+from sovereign.runtime.jit import inlined, njit
 from sovereign.runtime.loop import (
     C_CLOCK_AT,
     C_EVENTS_AT,
@@ -72,14 +72,14 @@ def _emit(
     return origin
 
 
-@njit
-def _decide(x: Any, row: Any, event: Any, state: Any) -> Any:
+@inlined
+def _decide(x: Any, table: Any, row: Any, event: Any, state: Any) -> Any:
     """Run the handler of a row of the table; its status."""
-    address, size, most = row[T_ADDRESS], row[T_OUT_BYTES], row[T_MOST]
+    address, size, most = table[row, T_ADDRESS], table[row, T_OUT_BYTES], table[row, T_MOST]
     result, params, scratch, out = x[X_RESULT_AT], x[X_PARAMS_AT], x[X_SCRATCH_AT], x[X_OUT_AT]
     for at in range(size * most):
         atomics.store_u8(out + at, 0)
-    if row[T_SEES_SCRATCH] != 0:
+    if table[row, T_SEES_SCRATCH] != 0:
         if most == 1:
             return call_handler_scratch(address, result, event, state, params, scratch, out)
         return call_handler_scratch_many(
@@ -90,7 +90,7 @@ def _decide(x: Any, row: Any, event: Any, state: Any) -> Any:
     return call_handler_many(address, result, event, state, params, out, most, size)
 
 
-@njit
+@inlined
 def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
     """Learn and handle the slot: row of the table and what is given; row -1: none takes it; given -2: it raised."""
     kind = np.int64(atomics.load_u32(slot + layout.SLOT_TYPE_ID))
@@ -104,7 +104,7 @@ def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
                 return row, np.int64(-2)
             if table[row, T_ADDRESS] == 0:
                 return row, np.int64(0)
-            if _decide(x, table[row], event, state) != 0:
+            if _decide(x, table, row, event, state) != 0:
                 return row, np.int64(-2)
             return row, max(np.int64(0), min(atomics.load_i64(result), table[row, T_MOST]))
     return -1, np.int64(0)

@@ -106,8 +106,9 @@ class Host:
     def store(self) -> StateStore:
         """The actor's state, recovered at first use."""
         if self._store is None:
-            kind = load_entry(self.spec.entry).state_type(self.spec.config)
-            self._store = StateStore(self.node, self.name, kind, self.inputs, self.output)
+            actor, config = load_entry(self.spec.entry), self.spec.config
+            kind, migrate = actor.state_type(config), actor.migration(config)
+            self._store = StateStore(self.node, self.name, kind, self.inputs, self.output, migrate)
         return self._store
 
     @property

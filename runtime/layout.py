@@ -1,7 +1,7 @@
 """Where everything stands: the one descriptor of each layout in shared memory.
 
     ring segment    page 0: description, writer's words │ schema pages │ one page a reader │ slots
-    state segment   page 0: description │ copy A │ copy B
+    state segment   page 0: description │ schema pages │ copy A │ copy B
     node segment    page 0: control │ one block an actor (counters, then histograms)
 
 Offsets are bytes. Words are little-endian u64 unless said otherwise.
@@ -78,7 +78,8 @@ STATE_MAGIC = b"SOVSTAT\x00"
 STATE_SCHEMA_AT = 16
 STATE_BYTES_AT = 24
 STATE_INPUTS_AT = 32
-STATE_GENERATION_AT = 40
+STATE_TEXT_BYTES_AT = 48
+STATE_FIRST_COPY_AT = (1 + limits.STATE_SCHEMA_PAGES) * limits.PAGE_BYTES
 COPY_TAG_AT = 0
 COPY_OUTPUT_AT = 8
 COPY_INPUTS_AT = 128

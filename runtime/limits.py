@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 RING_LAYOUT_VERSION = 2
-STATE_LAYOUT_VERSION = 1
+STATE_LAYOUT_VERSION = 2
 NODE_LAYOUT_VERSION = 2
 
 PAGE_BYTES = 4096
@@ -25,6 +25,9 @@ NODE_MAX_ACTORS = 64
 ACTOR_MAX_INPUTS = 16
 ACTOR_NAME_MAX_BYTES = 48
 STATE_MAX_BYTES = 1 << 20
+STATE_SCHEMA_PAGES = 16
+SCRATCH_MAX_BYTES = 1 << 30
+REBUILD_BATCH_SLOTS = 4096
 STEP_MAX_EVENTS = 256
 STEP_MAX_OUTPUTS_PER_EVENT = 64
 HISTOGRAM_BUCKETS = 1536
@@ -60,6 +63,9 @@ LIMITS: tuple[Limit, ...] = (
     Limit("actor_inputs", ACTOR_MAX_INPUTS, "rings", "cursors in one state copy"),
     Limit("actor_name", ACTOR_NAME_MAX_BYTES, "bytes", "POSIX shared-memory names are short"),
     Limit("state_max", STATE_MAX_BYTES, "bytes", "a strategy's State; copied once a step"),
+    Limit("state_schema", STATE_SCHEMA_PAGES * PAGE_BYTES, "bytes", "a State's layout, as text"),
+    Limit("scratch_max", SCRATCH_MAX_BYTES, "bytes", "a strategy's Scratch; private, never copied"),
+    Limit("rebuild_batch", REBUILD_BATCH_SLOTS, "slots", "read at once when Scratch is rebuilt"),
     Limit("step_events", STEP_MAX_EVENTS, "events", "largest batch that commits as one step"),
     Limit("step_outputs", STEP_MAX_OUTPUTS_PER_EVENT, "messages", "most that one event may emit"),
     Limit("histogram_buckets", HISTOGRAM_BUCKETS, "buckets", "log-linear, about 3 % wide"),

@@ -13,9 +13,10 @@ from sovereign.runtime.errors import LayoutError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.ring import create_ring, remove_ring
-from sovereign.runtime.shm import segments_of, unlink
+from sovereign.runtime.shm import segment_name, segments_of, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 from sovereign.runtime.state import StateStore
+from sovereign.runtime.state_segment import StateSegment
 from sovereign.runtime.step import Step
 from sovereign.runtime.writer import Writer
 
@@ -115,9 +116,9 @@ def test_a_tagged_copy_that_was_not_published_is_passed_over(node: str) -> None:
     assert state is not None
     state["total"] = 55
     copy = int(store.words[commit.S_COPY_A + 1 - int(store.words[commit.S_NEWER])])
-    first = copy - store._segment.address
-    store._segment.word(first + layout.COPY_OUTPUT_AT)[0] = 2
-    store._segment.word(first + layout.COPY_TAG_AT)[0] = 2  # tagged, and then killed
+    first = copy - store._segment.mapped.address
+    store._segment.mapped.word(first + layout.COPY_OUTPUT_AT)[0] = 2
+    store._segment.mapped.word(first + layout.COPY_TAG_AT)[0] = 2  # tagged, and then killed
     assert _total(_store(node)) == 100
 
 
@@ -125,16 +126,48 @@ def test_another_layout_of_state_is_refused_with_both(node: str) -> None:
     _store(node)
     with pytest.raises(LayoutError) as refused:
         _store(node, Wider)
-    assert str(Wider.schema_id) in str(refused.value)
-    assert str(Total.schema_id) in str(refused.value)
+    said = str(refused.value)
+    assert (
+        f"got: Total {Total.schema_id:016x}\n          0  int64      total\n          8  bytes"
+        in said
+    )
+    assert f"expected: Wider {Wider.schema_id:016x}\n" in said
+    assert "          8  int64      extra\n" in said
+    assert "migrate(old)" in said
 
 
 def test_a_ring_made_anew_does_not_meet_an_old_state(node: str) -> None:
     _store(node)
     remove_ring(node, "out")
     create_ring(_ring("out", 1), node, generation=2)
-    with pytest.raises(LayoutError, match="another layout"):
+    with pytest.raises(LayoutError, match="belongs to other rings"):
         _store(node)
+
+
+def test_a_state_of_another_layout_version_is_refused(node: str) -> None:
+    store = _store(node)
+    store._segment.mapped.word(8)[0] = 1
+    with pytest.raises(LayoutError, match="written by another version") as refused:
+        _store(node)
+    assert "version 1\n" in str(refused.value)
+    assert f"version {limits.STATE_LAYOUT_VERSION}\n" in str(refused.value)
+
+
+def test_a_state_that_is_cut_short_is_refused(node: str) -> None:
+    _store(node)
+    name = segment_name(node, "actor.state")
+    os.truncate(f"/dev/shm{name}", layout.STATE_FIRST_COPY_AT + limits.PAGE_BYTES)
+    with pytest.raises(LayoutError, match="does not fit its own description"):
+        _store(node)
+
+
+def test_the_layout_stands_in_the_segment_as_text(node: str) -> None:
+    _store(node)
+    found = StateSegment(node, "actor")
+    assert found.schema == Total.schema()
+    record = found.record(found.read(0).state)
+    assert record is not None
+    assert record.total == 100
 
 
 def test_copies_stand_on_pages_of_their_own(node: str) -> None:

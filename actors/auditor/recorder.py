@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.actors.auditor import manifest
-from sovereign.actors.auditor.segment import OpenSegment, segment_path, whole_slots
+from sovereign.actors.auditor.segment import OpenSegment, whole_slots
+from sovereign.runtime.archived import generation_folder, segment_path
 from sovereign.runtime.ring import Ring
 
 
@@ -17,7 +18,7 @@ class Recorder:
     """Takes slots in order, rolls segments, seals. `sealed`: how many it has sealed."""
 
     def __init__(self, archive: Path, node: str, ring: Ring, records: int) -> None:
-        self.folder = archive / ring.name / f"g{ring.generation:010d}"
+        self.folder = generation_folder(archive, ring)
         self._records = records
         self._about: dict[str, Any] = {
             "node": node,

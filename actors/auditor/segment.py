@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.runtime import layout
+from sovereign.runtime.archived import HEADER_BYTES, run_length, segment_path
 from sovereign.runtime.errors import ResourceError
 
-HEADER_BYTES = 4096
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
@@ -29,11 +29,6 @@ def npy_header(stride: int, count: int, header: np.dtype[np.void] = layout.HEADE
     text = repr({"descr": descr, "fortran_order": False, "shape": (count,)}).encode()
     length = HEADER_BYTES - len(_MAGIC) - 2
     return _MAGIC + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n"
-
-
-def segment_path(folder: Path, first_sequence: int) -> Path:
-    """The file of the segment that begins with `first_sequence`."""
-    return folder / f"{first_sequence:020d}.npy"
 
 
 class OpenSegment:
@@ -105,7 +100,4 @@ def whole_slots(path: Path) -> npt.NDArray[np.void]:
     slots: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
     if len(slots) == 0:
         return slots
-    first = int(path.stem)
-    right = slots["sequence"] == np.arange(first, first + len(slots), dtype=np.uint64)
-    count = len(slots) if right.all() else int(np.argmin(right))
-    return slots[:count]
+    return slots[: run_length(slots, int(path.stem))]

@@ -19,7 +19,7 @@ from sovereign.runtime.control import Control, create_node
 from sovereign.runtime.errors import LayoutError, SovereignError
 from sovereign.runtime.node_ring import NODE_RING, node_ring
 from sovereign.runtime.ring import Ring, create_ring, open_ring, schema_of
-from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
+from sovereign.runtime.shm import SHM_FOLDER, half_made, segment_name, segments_of, unlink
 from sovereign.runtime.spec import NodeSpec, RingSpec
 
 GENERATION_FILE = "generation"
@@ -87,12 +87,6 @@ def _differs(ring: Ring, wanted: RingSpec) -> list[str]:
     return [f"{what} {got}, wanted {want}" for what, got, want in pairs if got != want]
 
 
-def _half_made(name: str) -> bool:
-    """A segment without magic: its maker died before anyone could use it."""
-    with open(SHM_FOLDER / name[1:], "rb") as stream:
-        return stream.read(8) in (b"", bytes(8))
-
-
 def _fits(spec: NodeSpec, wanted: RingSpec) -> int:
     """The generation of a ring that stands already. LayoutError when it is another ring than the one wanted."""
     ring = open_ring(spec.name, wanted.name)
@@ -134,7 +128,7 @@ def settle(spec: NodeSpec) -> Estate:
     made: list[str] = []
     try:
         wanted = {segment_name(spec.name, ring.name): ring for ring in rings_of(spec)}
-        for name in [name for name in wanted if name in present and _half_made(name)]:
+        for name in [name for name in wanted if name in present and half_made(name)]:
             unlink(name)
             present.discard(name)
         found = [_fits(spec, ring) for name, ring in wanted.items() if name in present]
@@ -165,7 +159,7 @@ def unread(spec: NodeSpec, auditors: set[str]) -> list[tuple[str, int]]:
     found = []
     for name in segments_of(spec.name):
         ring_name = name.removeprefix(segment_name(spec.name)).removeprefix(".")
-        if not ring_name or ring_name.endswith(".state") or _half_made(name):
+        if not ring_name or ring_name.endswith(".state") or half_made(name):
             continue
         try:
             ring = open_ring(spec.name, ring_name)

@@ -17,8 +17,17 @@ from sovereign.runtime import commit, kernels, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError, ResourceError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
-from sovereign.runtime.shm import Segment, segment_name
+from sovereign.runtime.shm import Segment, half_made, segment_name, unlink
 from sovereign.runtime.writer import Writer
+
+
+def _unfit(actor: str, got: str, expected: str) -> LayoutError:
+    return LayoutError(
+        f"no committed state of {actor} fits what it published and took",
+        got=got,
+        expected=expected,
+        hint="`sovereign up --fresh` seals the rings and begins anew",
+    )
 
 
 class StateStore:
@@ -43,7 +52,9 @@ class StateStore:
                 expected=f"at most {limits.STATE_MAX_BYTES} bytes; keep derived data in Scratch",
             )
         self._copy_bytes = layout.round_up(layout.COPY_STATE_AT + size, limits.PAGE_BYTES)
-        self._segment = self._attach(segment_name(node, f"{actor}.state"), size)
+        self._bytes = limits.PAGE_BYTES + 2 * self._copy_bytes
+        self._published = output.ring.cursor if output else 0
+        self._segment = self._attach(node, actor, size)
         base = self._segment.address + limits.PAGE_BYTES
         self.words = np.zeros(commit.S_WORDS, np.int64)
         self.words[commit.S_COPY_A] = base
@@ -71,46 +82,61 @@ class StateStore:
         rings = [end.ring for end in (self.output, *self.inputs) if end is not None]
         return rings[0].generation if rings else 0
 
-    def _attach(self, name: str, size: int) -> Segment:
+    def _attach(self, node: str, actor: str, size: int) -> Segment:
+        name = segment_name(node, f"{actor}.state")
+        taken = [reader.cursor for reader in self.inputs]
+        untouched = not self._published and not any(taken)
+        if half_made(name) and untouched:
+            unlink(name)
         try:
             segment = Segment.open(name, writable=True)
         except ResourceError:
-            segment = Segment.create(name, limits.PAGE_BYTES + 2 * self._copy_bytes)
-            segment.word(8)[0] = limits.STATE_LAYOUT_VERSION
-            segment.word(layout.STATE_SCHEMA_AT)[0] = self._schema
-            segment.word(layout.STATE_BYTES_AT)[0] = size
-            segment.word(layout.STATE_INPUTS_AT)[0] = len(self.inputs)
-            segment.word(layout.STATE_GENERATION_AT)[0] = self._generation
-            if self.state is not None:
-                first = limits.PAGE_BYTES + layout.COPY_STATE_AT
-                initial = np.frombuffer(self.state.new().tobytes(), np.uint8)
-                segment.memory[first : first + size] = initial
-            segment.memory[0:8] = np.frombuffer(layout.STATE_MAGIC, np.uint8)
+            if not untouched:
+                raise _unfit(
+                    actor,
+                    f"no state at all, published {self._published}, taken {taken}",
+                    f"a state in /dev/shm{name}",
+                ) from None
+            segment = self._make(name, size)
         found = (
             segment.memory[0:8].tobytes(),
-            *(
-                int(segment.word(at)[0])
-                for at in (8, layout.STATE_SCHEMA_AT, layout.STATE_BYTES_AT)
-            ),
-            int(segment.word(layout.STATE_INPUTS_AT)[0]),
-            int(segment.word(layout.STATE_GENERATION_AT)[0]),
+            *(int(segment.word(at)[0]) for at, _ in self._description(size)),
+            segment.bytes,
         )
         expected = (
             layout.STATE_MAGIC,
-            limits.STATE_LAYOUT_VERSION,
-            self._schema,
-            size,
-            len(self.inputs),
-            self._generation,
+            *(value for _, value in self._description(size)),
+            self._bytes,
         )
         if found != expected:
             raise LayoutError(
                 "the state that stands in shared memory has another layout",
                 where=f"/dev/shm{name}",
-                got=f"(magic, version, schema, bytes, inputs, generation) = {found}",
+                got=f"(magic, version, schema, bytes, inputs, generation, segment) = {found}",
                 expected=str(expected),
                 hint="`sovereign up --fresh` begins with a new State",
             )
+        return segment
+
+    def _description(self, size: int) -> tuple[tuple[int, int], ...]:
+        """The words of page 0 and what each must say."""
+        return (
+            (layout.STATE_VERSION_AT, limits.STATE_LAYOUT_VERSION),
+            (layout.STATE_SCHEMA_AT, self._schema),
+            (layout.STATE_BYTES_AT, size),
+            (layout.STATE_INPUTS_AT, len(self.inputs)),
+            (layout.STATE_GENERATION_AT, self._generation),
+        )
+
+    def _make(self, name: str, size: int) -> Segment:
+        segment = Segment.create(name, self._bytes)
+        for at, value in self._description(size):
+            segment.word(at)[0] = value
+        if self.state is not None:
+            first = limits.PAGE_BYTES + layout.COPY_STATE_AT
+            initial = np.frombuffer(self.state.new().tobytes(), np.uint8)
+            segment.memory[first : first + size] = initial
+        segment.memory[0:8] = np.frombuffer(layout.STATE_MAGIC, np.uint8)  # last: see `half_made`
         return segment
 
     def _copy(self, index: int) -> npt.NDArray[np.uint8]:
@@ -135,30 +161,42 @@ class StateStore:
 
     def _recover(self, actor: str) -> None:
         """Choose the copy that was committed; store its input cursors."""
-        published = self.output.ring.cursor if self.output else 0
+        published = self._published
         tags = [self._word(copy, layout.COPY_TAG_AT) for copy in (0, 1)]
         fits = [
             (tags[copy], copy)
             for copy in (0, 1)
             if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published
         ]
+        if min(tags) > 0 and abs(tags[0] - tags[1]) != 1:
+            raise _unfit(actor, f"tags {tags}", "two copies that are one step apart")
         if not fits:
-            if any(tags) or published:
-                raise LayoutError(
-                    f"no committed state of {actor} fits what it published",
-                    got=f"tags {tags}, published {published}",
-                    expected="a copy whose output sequence equals the published cursor",
-                    hint="`sovereign up --fresh` seals the rings and begins anew",
+            # The first step may have been tagged and not published: it stands in copy 1, and copy 0 holds the defaults.
+            if published or tags[0] or tags[1] > 1:
+                raise _unfit(
+                    actor,
+                    f"tags {tags}, published {published}",
+                    "a copy whose output sequence equals the published cursor",
                 )
             for number, reader in enumerate(self.inputs):
-                if reader.detached:
+                if reader.detached or reader.cursor:  # a kill may have come right after the page was ahead
                     self._resume(number, 0)
             return
         step, newer = max(fits)
         self.words[commit.S_STEP] = step
         self.words[commit.S_NEWER] = newer
-        for i in range(len(self.inputs)):
-            self._resume(i, self._word(newer, layout.COPY_INPUTS_AT + 8 * i))
+        cursors = [
+            self._word(newer, layout.COPY_INPUTS_AT + 8 * i) for i in range(len(self.inputs))
+        ]
+        for reader, cursor in zip(self.inputs, cursors, strict=True):
+            if not 0 <= cursor <= reader.ring.cursor:
+                raise _unfit(
+                    actor,
+                    f"its cursor in {reader.ring.name} is {cursor}",
+                    f"at most {reader.ring.cursor}, which was written",
+                )
+        for i, cursor in enumerate(cursors):
+            self._resume(i, cursor)
 
     def committed(self) -> np.record | None:
         """A copy of the user's state as it was committed last."""

@@ -32,7 +32,7 @@ from sovereign.runtime.errors import (
     PluginError,
     SovereignError,
 )
-from sovereign.runtime.lease import Lease
+from sovereign.runtime.lease import Lease, roles
 from sovereign.runtime.log import file_log
 from sovereign.runtime.loop import (
     C_PARK_AT,
@@ -76,7 +76,7 @@ class Host:
         self.run_dir, self.archive_dir = node.run_dir, node.archive_dir
         self.input_specs = self.spec.inputs
         self.log = file_log(node.run_dir / "logs" / f"{self.name}.log", actor=self.name)
-        self.leases = [Lease(node.run_dir, f"{self.name}.actor")]
+        self.leases = [Lease(node.run_dir, role) for role in roles(self.spec)]
         self.control = Control(node.name)
         self._own, self.counters = own_counters(node.name, index)
         self.counters["phase"] = counting.STARTING

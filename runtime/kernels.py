@@ -243,7 +243,9 @@ def _sleep(readers: Any, count: Any, park_at: Any) -> Any:
         _syscall6(_FUTEX, word, _FUTEX_WAIT, 1, park_at + 8 * P_TIMEOUT, 0, 0)
         return
     deadline = park_at + 8 * P_DEADLINE
-    when = now_ns(_CLOCK_MONOTONIC, deadline) + limits.PARK_TIMEOUT_NS
+    timeout = park_at + 8 * P_TIMEOUT
+    most = atomics.load_i64(timeout) * 1_000_000_000 + atomics.load_i64(timeout + 8)
+    when = now_ns(_CLOCK_MONOTONIC, deadline) + most
     atomics.store_i64(deadline, when // 1_000_000_000)
     atomics.store_i64(deadline + 8, when % 1_000_000_000)
     waiters = park_at + 8 * P_WAITERS

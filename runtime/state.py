@@ -26,6 +26,7 @@ from sovereign.runtime.state_segment import (
     shown,
     state_bytes,
     told_rings,
+    unfit,
 )
 from sovereign.runtime.writer import Writer
 
@@ -97,7 +98,12 @@ class StateStore:
 
     def _attach(self, migrate: Migrate | None) -> StateSegment:
         unlink(segment_name(self._node, f"{self._actor}.new.state"))
-        if not (SHM_FOLDER / segment_name(self._node, f"{self._actor}.state")[1:]).exists():
+        name = segment_name(self._node, f"{self._actor}.state")
+        if not (SHM_FOLDER / name[1:]).exists():
+            taken = [reader.cursor for reader in self.inputs]
+            if self._published or any(taken):
+                got = f"no state at all, published {self._published}, taken {taken}"
+                raise unfit(self._actor, got, f"a state in /dev/shm{name}")
             initial = self.state.new().tobytes() if self.state else b""
             return self._make(Committed(0, 0, (0,) * len(self.inputs), initial))
         found = StateSegment(self._node, self._actor)
@@ -167,12 +173,16 @@ class StateStore:
         newest = self._segment.newest(self._published)
         if newest is None:
             for number, reader in enumerate(self.inputs):
-                if reader.detached:
+                if reader.detached or reader.cursor:  # a kill came right after the page was ahead
                     self._resume(number, 0)
             return
         found = self._segment.read(newest)
         self.words[commit.S_STEP] = found.step
         self.words[commit.S_NEWER] = newest
+        for reader, cursor in zip(self.inputs, found.inputs, strict=True):
+            if not 0 <= cursor <= reader.ring.cursor:
+                got = f"its cursor in {reader.ring.name} is {cursor}"
+                raise unfit(self._actor, got, f"at most {reader.ring.cursor}, which was written")
         for number, cursor in enumerate(found.inputs):
             self._resume(number, cursor)
 

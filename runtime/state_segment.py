@@ -63,6 +63,16 @@ def told_rings(rings: Rings) -> str:
     return f"output {names[0]}, inputs {', '.join(names[1:]) or 'none'}"
 
 
+def unfit(actor: str, got: str, expected: str) -> LayoutError:
+    """A state that cannot be the one behind what its actor published and took."""
+    return LayoutError(
+        f"no committed state of {actor} fits what it published and took",
+        got=got,
+        expected=expected,
+        hint=FRESH,
+    )
+
+
 class StateSegment:
     """An existing segment, mapped for writing. LayoutError when it is none of this version."""
 
@@ -71,7 +81,7 @@ class StateSegment:
         self.actor = actor
         self.mapped = Segment.open(self.where, writable=True, resident=True)
         magic = self.mapped.memory[0:8].tobytes()
-        version = self._number(8)
+        version = self._number(layout.STATE_VERSION_AT)
         if (magic, version) != (layout.STATE_MAGIC, limits.STATE_LAYOUT_VERSION):
             raise LayoutError(
                 f"the state of {actor} was written by another version",
@@ -87,17 +97,25 @@ class StateSegment:
         expected = layout.STATE_FIRST_COPY_AT + 2 * self.copy_bytes
         length = self._number(layout.STATE_TEXT_BYTES_AT)
         if self.mapped.bytes != expected or not 0 < length <= _TEXT_MOST:
-            raise LayoutError(
-                f"the state of {actor} does not fit its own description",
-                where=f"/dev/shm{self.where}",
-                got=f"{self.mapped.bytes} bytes, {length} of them text",
-                expected=f"{expected} bytes, 1 to {_TEXT_MOST} of them text",
-                hint=FRESH,
+            raise self._misfit(
+                f"{self.mapped.bytes} bytes, {length} of them text",
+                f"{expected} bytes, 1 to {_TEXT_MOST} of them text",
             )
         text = self.mapped.memory[limits.PAGE_BYTES : limits.PAGE_BYTES + length].tobytes()
         said = _said(text, actor, self.where)
         self.schema: dict[str, Any] = said["schema"]
-        self.rings: list[list[Any]] = said["rings"]
+        self.rings: Rings = said["rings"]
+        if self.inputs != len(self.rings) - 1:
+            raise self._misfit(f"{self.inputs} inputs", f"{len(self.rings) - 1} inputs")
+
+    def _misfit(self, got: str, expected: str) -> LayoutError:
+        return LayoutError(
+            f"the state of {self.actor} does not fit its own description",
+            where=f"/dev/shm{self.where}",
+            got=got,
+            expected=expected,
+            hint=FRESH,
+        )
 
     def _number(self, at: int) -> int:
         return int(self.mapped.word(at)[0])
@@ -126,18 +144,14 @@ class StateSegment:
             for copy in (0, 1)
             if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published
         ]
+        if min(tags) > 0 and abs(tags[0] - tags[1]) != 1:
+            raise unfit(self.actor, f"tags {tags}", "two copies that are one step apart")
         if fits:
             return max(fits)[1]
-        if (
-            published
-        ):  # else the very first step was killed before it was published: it is begun anew
-            raise LayoutError(
-                f"no committed state of {self.actor} fits what it published",
-                where=f"/dev/shm{self.where}",
-                got=f"tags {tags}, published {published}",
-                expected="a copy whose output sequence equals the published cursor",
-                hint="`sovereign up --fresh` seals the rings and begins anew",
-            )
+        # The first step may have been tagged and not published: it stands in copy 1, and copy 0 holds the defaults.
+        if published or tags[0] or tags[1] > 1:
+            got = f"tags {tags}, published {published}"
+            raise unfit(self.actor, got, "a copy whose output sequence equals the published cursor")
         return None
 
     def read(self, copy: int) -> Committed:
@@ -196,7 +210,7 @@ def make_segment(
     with Segment.create(draft, layout.STATE_FIRST_COPY_AT + 2 * copy_bytes(size)) as segment:
         copy = layout.STATE_FIRST_COPY_AT
         for at, value in (
-            (8, limits.STATE_LAYOUT_VERSION),
+            (layout.STATE_VERSION_AT, limits.STATE_LAYOUT_VERSION),
             (layout.STATE_SCHEMA_AT, state.schema_id if state else 0),
             (layout.STATE_BYTES_AT, size),
             (layout.STATE_INPUTS_AT, len(first.inputs)),

@@ -12,8 +12,8 @@ from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.errors import LayoutError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
-from sovereign.runtime.ring import create_ring, remove_ring
-from sovereign.runtime.shm import segment_name, segments_of, unlink
+from sovereign.runtime.ring import create_ring, open_ring, remove_ring
+from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 from sovereign.runtime.state import StateStore
 from sovereign.runtime.state_segment import StateSegment
@@ -120,6 +120,103 @@ def test_a_tagged_copy_that_was_not_published_is_passed_over(node: str) -> None:
     store._segment.mapped.word(first + layout.COPY_OUTPUT_AT)[0] = 2
     store._segment.mapped.word(first + layout.COPY_TAG_AT)[0] = 2  # tagged, and then killed
     assert _total(_store(node)) == 100
+
+
+def test_the_first_step_may_be_killed_between_its_tag_and_its_publication(node: str) -> None:
+    source, store = Writer(node, "in", (Item,)), _store(node)
+    source.put(Item, {"value": 1}, origin_ns=1)
+    source.publish()
+    step = Step(store)
+    state = step.begin()
+    assert state is not None
+    state["total"] = 55
+    step.put(Item, {"value": 1}, origin_ns=1)
+    mapped = store._segment.mapped
+    copy = store._segment.copy_at(1) - mapped.address
+    mapped.word(copy + layout.COPY_OUTPUT_AT)[0] = 1
+    mapped.word(copy + layout.COPY_TAG_AT)[0] = 1
+    again = _store(node)
+    assert _total(again) == 100
+    assert again.inputs[0].cursor == 0
+    assert again.words[commit.S_STEP] == 0
+
+
+@pytest.mark.parametrize("bytes_written", [0, 4096])
+def test_a_state_whose_maker_was_killed_is_made_anew(node: str, bytes_written: int) -> None:
+    """It is made under another name, which is no state's yet."""
+    draft = SHM_FOLDER / f"sovereign.{node}.actor.new.state"
+    draft.write_bytes(bytes(bytes_written))
+    assert _total(_store(node)) == 100
+    assert not draft.exists()
+
+
+def _stepped(node: str, steps: int = 2) -> StateStore:
+    source, store = Writer(node, "in", (Item,)), _store(node)
+    for _ in range(steps):
+        source.put(Item, {"value": 1}, origin_ns=1)
+        source.publish()
+        step = Step(store)
+        step.put(Item, {"value": 1}, origin_ns=1)
+        step.commit([1])
+    return store
+
+
+def test_a_state_that_is_gone_is_not_begun_anew_over_what_was_taken(node: str) -> None:
+    _stepped(node)
+    unlink(segment_name(node, "actor.state"))
+    for _ in range(2):
+        with pytest.raises(LayoutError, match="fits what it published and took") as refused:
+            _store(node)
+        assert "published 2, taken [2]" in str(refused.value)
+
+
+def test_a_truncated_state_is_refused_with_both_sizes(node: str) -> None:
+    whole = _stepped(node)._segment.mapped.bytes
+    for size in (whole - 1, whole - limits.PAGE_BYTES, limits.PAGE_BYTES, 100):
+        os.truncate(SHM_FOLDER / f"sovereign.{node}.actor.state", size)
+        with pytest.raises(LayoutError) as refused:
+            _store(node)
+        assert str(size) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        0,
+        8,
+        layout.STATE_SCHEMA_AT,
+        layout.STATE_BYTES_AT,
+        layout.STATE_INPUTS_AT,
+        layout.STATE_TEXT_BYTES_AT,
+    ],
+)
+def test_each_word_of_a_states_description_is_checked(node: str, at: int) -> None:
+    store = _stepped(node)
+    store._segment.mapped.word(at)[0] ^= 1 << 40
+    with pytest.raises(LayoutError) as refused:
+        _store(node)
+    assert "got: " in str(refused.value) and "expected: " in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "said"),
+    [
+        (layout.COPY_OUTPUT_AT, 99, "equals the published cursor"),
+        (layout.COPY_TAG_AT, 7, "one step apart"),
+        (layout.COPY_INPUTS_AT, 99, "at most 2, which was written"),
+        (layout.COPY_INPUTS_AT, -1, "at most 2, which was written"),
+    ],
+)
+def test_a_copy_that_fits_nothing_is_refused_and_moves_no_cursor(
+    node: str, at: int, value: int, said: str
+) -> None:
+    store = _stepped(node)
+    newer = int(store.words[commit.S_COPY_A + int(store.words[commit.S_NEWER])])
+    store._segment.mapped.word(newer - store._segment.mapped.address + at)[0] = value
+    with pytest.raises(LayoutError, match="fits what it published and took") as refused:
+        _store(node)
+    assert said in str(refused.value)
+    assert open_ring(node, "in").reader_cursor(0) == 2
 
 
 def test_another_layout_of_state_is_refused_with_both(node: str) -> None:

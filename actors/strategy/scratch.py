@@ -17,10 +17,10 @@ import numpy as np
 from sovereign.actors.strategy.api import Strategy
 from sovereign.runtime.archived import Archived
 from sovereign.runtime.errors import ResourceError
-from sovereign.runtime.estate import AUDITOR_KIND
 from sovereign.runtime.history import History, replay
 from sovereign.runtime.host import Host
 from sovereign.runtime.message import Message
+from sovereign.runtime.node_ring import AUDITOR_KIND
 from sovereign.runtime.observer import Observer
 from sovereign.runtime.quarantine import set_aside_of
 from sovereign.runtime.ring import Ring, SlotArray

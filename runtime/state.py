@@ -159,6 +159,7 @@ class StateStore:
         self.words[commit.S_NEWER] = newer
         for i in range(len(self.inputs)):
             self._resume(i, self._word(newer, layout.COPY_INPUTS_AT + 8 * i))
+            commit.kill_point()
 
     def committed(self) -> np.record | None:
         """A copy of the user's state as it was committed last."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sovereign.actors.auditor import manifest
 from sovereign.actors.auditor.segment import OpenSegment, segment_path, whole_slots
+from sovereign.runtime import commit
 from sovereign.runtime.ring import Ring
 
 
@@ -59,6 +60,7 @@ class Recorder:
 
     def _seal(self, segment: OpenSegment, count: int) -> None:
         segment.seal(count)
+        commit.kill_point()
         self._open = None
         previous = segment_path(self.folder, segment.first_sequence - self._records)
         before = previous.with_suffix(".json")
@@ -69,6 +71,7 @@ class Recorder:
             before if before.exists() else None,
         )
         manifest.write(segment.path, said)
+        commit.kill_point()
         self.sealed += 1
 
     def sync(self) -> None:

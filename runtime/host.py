@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sovereign.runtime import counters as counting
-from sovereign.runtime import kernels
+from sovereign.runtime import kernels, limits
 from sovereign.runtime.actor import Actor
 from sovereign.runtime.control import Control, own_counters
 from sovereign.runtime.errors import (
@@ -76,7 +76,7 @@ class Host:
         self.run_dir, self.archive_dir = node.run_dir, node.archive_dir
         self.input_specs = self.spec.inputs
         self.log = file_log(node.run_dir / "logs" / f"{self.name}.log", actor=self.name)
-        self.leases = [Lease(node.run_dir, f"{self.name}.actor")]
+        self.leases = [Lease(node.run_dir, f"{self.name}.actor", wait_s=limits.LEASE_WAIT_NS / 1e9)]
         self.control = Control(node.name)
         self._own, self.counters = own_counters(node.name, index)
         self.counters["phase"] = counting.STARTING
@@ -210,8 +210,12 @@ class _Loop(threading.Thread):
 def _mind(host: Host, loop: _Loop, alive_fd: int, signals_fd: int) -> None:
     """Until the loop ends: turn signals and the supervisor's death into the stop word."""
     watched = [loop.ended_r, signals_fd] + ([alive_fd] if alive_fd >= 0 else [])
+    grace_s: float | None = None
     while True:
-        ready, _, _ = select.select(watched, [], [])
+        ready, _, _ = select.select(watched, [], [], grace_s)
+        if not ready:  # it hangs, and nobody else would find out
+            host.log.error("the loop does not end: killed")
+            os.kill(os.getpid(), signal.SIGKILL)
         if loop.ended_r in ready:
             return
         if signals_fd in ready and os.read(signals_fd, 64):
@@ -221,6 +225,7 @@ def _mind(host: Host, loop: _Loop, alive_fd: int, signals_fd: int) -> None:
             watched.remove(alive_fd)
             host.log.error("the supervisor is gone: stopping")
             host.loop.stop[0] = STOP
+            grace_s = limits.ORPHAN_GRACE_NS / 1e9
 
 
 def _signals() -> int:

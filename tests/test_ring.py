@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +166,18 @@ def test_a_lease_is_refused_while_its_holder_lives_and_free_at_once_after(tmp_pa
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     Lease(tmp_path, "x.writer").release()
+
+
+def test_a_successor_waits_for_the_end_of_a_holder_that_is_on_its_way_out(tmp_path: Path) -> None:
+    ready_r, ready_w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        Lease(tmp_path, "x.actor")
+        os.write(ready_w, b".")
+        time.sleep(0.5)
+        os._exit(0)
+    os.read(ready_r, 1)
+    with pytest.raises(LeaseError, match=f"process {pid}"):
+        Lease(tmp_path, "x.actor", wait_s=0.05)
+    Lease(tmp_path, "x.actor", wait_s=20).release()
+    assert os.waitpid(pid, 0)[1] == 0

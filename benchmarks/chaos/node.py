@@ -130,7 +130,7 @@ class Node:
         """Kill as the card says: ns from each death to the successor's first step."""
         self._until(self._running, "every actor to run")
         if fault.way == ways.SUPERVISOR:
-            return self._orphan(fault.delay_us)
+            return self._orphan(fault)
         starts = {one: self._count(one, "starts") for one in fault.victims}
         if fault.way == ways.PAUSED:
             return self._pause(fault.victims[0], fault.delay_us)
@@ -186,14 +186,19 @@ class Node:
             raise SovereignError(f"{actor} was killed for a pause of {took_ns} ns")
         return []
 
-    def _orphan(self, delay_us: int) -> list[int]:
-        """Kill the supervisor, and `up` at once: the actors of the old one may still be about."""
-        self._wait_us(delay_us)
+    def _orphan(self, fault: Fault) -> list[int]:
+        """Kill the supervisor, and `up` at once, while one of the old one's actors is held up and still there."""
+        late = self._pidfd(fault.victims[0])
+        self._wait_us(fault.delay_us)
         starts = {one: self._count(one, "starts") for one in KILLABLE}
+        _signal(late, signal.SIGSTOP)
         self._up.kill()
         self._up.wait()
         died_ns = time.monotonic_ns()
         self._up = self._start_up()
+        self._wait_us(fault.again_us)
+        _signal(late, signal.SIGCONT)
+        os.close(late)
         return [max(self._stepped(one, starts[one]) for one in KILLABLE) - died_ns]
 
     def _quiet(self) -> bool:

@@ -42,10 +42,9 @@ class Outcome:
         """Count a fault that was survived."""
         self.recovery_ns[fault.harness] += took_ns
         self.paused += fault.way == ways.PAUSED
+        self.by_actor.update(fault.dying)
         if fault.deaths:
             self.by_way[fault.way] += fault.deaths
-            for victim in fault.victims or ("supervisor",):
-                self.by_actor[victim] += fault.deaths // max(1, len(fault.victims))
 
 
 def judge(harness: Chain | Node, cursors: dict[str, int]) -> Findings:

@@ -15,8 +15,6 @@ CHAIN, NODE = "chain", "node"
 KILL_POINT, RANDOM_MOMENT, IN_RECOVERY = "kill point", "random moment", "in recovery"
 NEIGHBOURS, RING_FULL, POD = "two neighbours", "ring full", "pod alone"
 PAUSED, HUNG, SUPERVISOR = "paused", "hung", "supervisor"
-# Processes that die of one fault of each way; a pause below the heartbeat's limit kills nobody.
-DEATHS = {IN_RECOVERY: 2, NEIGHBOURS: 2, PAUSED: 0}
 EPISODE_DEATHS = 250
 NODE_SHARE, NODE_MOST = 8, 40
 
@@ -24,7 +22,8 @@ NODE_SHARE, NODE_MOST = 8, 40
 class Fault(NamedTuple):
     """One card. `countdown`: stores until the first victim kills itself, 0: killed from outside after `delay_us`.
 
-    `again_countdown`, `again_us`: the same for the kill in recovery, from the successor's fork on.
+    `again_countdown`, `again_us`: the same for the kill in recovery, from the successor's fork on. When the supervisor
+    dies, the victim is the orphan that is held up, for `again_us`.
     """
 
     harness: str
@@ -36,12 +35,21 @@ class Fault(NamedTuple):
     again_us: int = 0
 
     @property
+    def dying(self) -> tuple[str, ...]:
+        """Who dies by it."""
+        if self.way == PAUSED:  # for less than the heartbeat's limit
+            return ()
+        if self.way == SUPERVISOR:
+            return (SUPERVISOR,)
+        return self.victims * 2 if self.way == IN_RECOVERY else self.victims
+
+    @property
     def deaths(self) -> int:
         """Processes that this kills."""
-        return DEATHS.get(self.way, 1)
+        return len(self.dying)
 
     def __str__(self) -> str:
-        said = f"{self.harness}: {self.way}, {' and '.join(self.victims) or 'the supervisor'}"
+        said = f"{self.harness}: {self.way}, {' and '.join(self.victims)}"
         for name, value in self._asdict().items():
             if isinstance(value, int) and value:
                 said += f", {name} {value}"
@@ -82,7 +90,7 @@ def _node_deck(dice: random.Random) -> list[Fault]:
     deck += [
         Fault(NODE, HUNG, one(), delay_us=moment()),
         Fault(NODE, PAUSED, one(), delay_us=dice.randrange(50_000, 400_000)),
-        Fault(NODE, SUPERVISOR, (), delay_us=moment()),
+        Fault(NODE, SUPERVISOR, one(), delay_us=moment(), again_us=dice.randrange(2_500_000)),
         Fault(NODE, NEIGHBOURS, dice.choice(EDGES), delay_us=moment()),
         Fault(NODE, IN_RECOVERY, one(), delay_us=moment(), again_us=dice.randrange(60_000)),
         Fault(NODE, POD, (SIGNER,), delay_us=moment()),

@@ -43,7 +43,8 @@ from sovereign.runtime.writer import Writer
 READER = "sim"
 STANDSTILL_S = 60.0
 QUIET_LOOKS = 20
-RATE_PER_S, BURST = 1_500, 16
+IDLE_S = 0.000_4
+RATE_PER_S, BURST = 800, 16
 
 
 def _overheard(spec: NodeSpec) -> NodeSpec:
@@ -134,7 +135,7 @@ class Chain:
         deadline = time.monotonic() + seconds
         while not condition():
             if not self._pump():
-                time.sleep(0.000_1)
+                time.sleep(IDLE_S)
             self._look()
             if time.monotonic() > deadline:
                 raise SovereignError(f"the chain waits in vain for {what}", got=self._said())

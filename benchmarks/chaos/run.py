@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ def run(seed: int, kills: int, scenario: str, told: Tell) -> Outcome:
 
     assert warm.LOADED and kernels.register_membarrier()
     commit.kill_point()  # compiled here, once, and not in each child
+    gc.collect()
+    gc.freeze()  # a child's collector need not copy the pages of what is loaded
     outcome = Outcome()
     faults = ways.schedule(seed, kills, scenario)
     for number, part in enumerate(ways.episodes(faults[ways.CHAIN])):

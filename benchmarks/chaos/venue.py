@@ -7,7 +7,8 @@ once or not at all). Never other bytes under a name, never nothing.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -28,6 +29,14 @@ def _of(slots: SlotArray, kind: type[Message]) -> list[tuple[Name, np.void]]:
     return [(Name(int(a), int(g), int(s)), row) for (a, g, s), row in zip(names, mine, strict=True)]
 
 
+def _signed(slots: SlotArray) -> Iterator[tuple[Name, bytes]]:
+    """The orders that were signed, and the bytes that must leave."""
+    names = [name for name, _ in _of(slots, SignedOrder)]
+    mine = slots[slots["type_id"] == SignedOrder.type_id]
+    for name, slot in zip(names, mine, strict=True):
+        yield name, bytes(slot["payload"])[: SignedOrder.dtype.itemsize]
+
+
 def check_egress(
     spec: NodeSpec, egress: str, recorded: dict[str, SlotArray], arrived: dict[Name, list[bytes]]
 ) -> Findings:
@@ -36,23 +45,23 @@ def check_egress(
     config = spec.actor(egress).config
     assert isinstance(config, EgressConfig)
     signed = recorded[spec.actor(egress).inputs[0].ring]
-    size = SignedOrder.dtype.itemsize
-    orders = {name: b"" for name, _ in _of(signed, SignedOrder)}
-    for name, slot in zip(orders, signed[signed["type_id"] == SignedOrder.type_id], strict=True):
-        orders[name] = bytes(slot["payload"])[:size]
+    orders: dict[Name, bytes] = {}
+    for name, data in _signed(signed):
+        if name in orders:
+            found.note(f"{egress}: {name} stands in the signer's ring twice", repeated=1)
+        orders[name] = data
     tried: dict[Name, list[int]] = defaultdict(list)
     for name, row in _of(ring, Sending):
         tried[name].append(int(row["attempt"]))
     sent = [name for name, _ in _of(ring, Sent)]
     unsure = [name for name, _ in _of(ring, Uncertain)]
-    ends: dict[Name, int] = defaultdict(int)
-    for name in sent + unsure:
-        ends[name] += 1
+    ends = Counter(sent + unsure)
+    doubtful = set(unsure)
     if config.dedupes and unsure:
         found.note(f"{egress}: {len(unsure)} uncertain although the venue dedupes", wrong=1)
     for name, data in orders.items():
         _one(found, f"{egress}, {name}", (tried[name], ends[name], arrived.get(name, []), data),
-             dedupes=config.dedupes, sure=name not in unsure)  # fmt: skip
+             dedupes=config.dedupes, sure=name not in doubtful)  # fmt: skip
     strangers = (set(arrived) | set(tried) | set(ends)) - set(orders)
     if strangers:
         found.note(

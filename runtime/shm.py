@@ -44,6 +44,15 @@ def unlink(name: str) -> None:
         return
 
 
+def half_made(name: str) -> bool:
+    """Whether the segment stands without its magic, which is written last: its maker died, and nobody has used it."""
+    try:
+        with open(SHM_FOLDER / name[1:], "rb") as stream:
+            return stream.read(8) in (b"", bytes(8))
+    except FileNotFoundError:
+        return False
+
+
 class Segment:
     """One mapping. `memory` is a uint8 view, `address` where it begins."""
 

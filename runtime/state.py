@@ -17,7 +17,7 @@ from sovereign.runtime import commit, kernels, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError, ResourceError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
-from sovereign.runtime.shm import Segment, segment_name
+from sovereign.runtime.shm import Segment, half_made, segment_name, unlink
 from sovereign.runtime.writer import Writer
 
 
@@ -72,6 +72,8 @@ class StateStore:
         return rings[0].generation if rings else 0
 
     def _attach(self, name: str, size: int) -> Segment:
+        if half_made(name):  # a predecessor was killed at its first start
+            unlink(name)
         try:
             segment = Segment.open(name, writable=True)
         except ResourceError:
@@ -85,6 +87,7 @@ class StateStore:
                 first = limits.PAGE_BYTES + layout.COPY_STATE_AT
                 initial = np.frombuffer(self.state.new().tobytes(), np.uint8)
                 segment.memory[first : first + size] = initial
+            commit.kill_point()
             segment.memory[0:8] = np.frombuffer(layout.STATE_MAGIC, np.uint8)
         found = (
             segment.memory[0:8].tobytes(),

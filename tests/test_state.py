@@ -13,7 +13,7 @@ from sovereign.runtime.errors import LayoutError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.ring import create_ring, remove_ring
-from sovereign.runtime.shm import segments_of, unlink
+from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 from sovereign.runtime.state import StateStore
 from sovereign.runtime.step import Step
@@ -119,6 +119,15 @@ def test_a_tagged_copy_that_was_not_published_is_passed_over(node: str) -> None:
     store._segment.word(first + layout.COPY_OUTPUT_AT)[0] = 2
     store._segment.word(first + layout.COPY_TAG_AT)[0] = 2  # tagged, and then killed
     assert _total(_store(node)) == 100
+
+
+@pytest.mark.parametrize("made_bytes", [0, limits.PAGE_BYTES, 3 * limits.PAGE_BYTES])
+def test_a_state_whose_maker_was_killed_is_made_anew(node: str, made_bytes: int) -> None:
+    """Killed before the magic was written: nobody has used it, whatever else stands in it."""
+    name = segment_name(node, "actor.state")
+    (SHM_FOLDER / name[1:]).write_bytes(bytes(made_bytes))
+    store = _store(node)
+    assert _total(store) == 100
 
 
 def test_another_layout_of_state_is_refused_with_both(node: str) -> None:

@@ -53,9 +53,10 @@ def test_kills_of_every_actor_lose_and_repeat_nothing() -> None:
 
 
 def test_a_fixed_seed_kills_a_supervised_node_in_every_way() -> None:
-    found = _chaos("--seed", "4", "--kills", "14", "--scenario", "node")
-    assert found["by_actor"]["supervisor"] >= 1 and found["paused"] >= 1
+    found = _chaos("--seed", "4", "--kills", "16", "--scenario", "node")
+    assert found["by_actor"]["supervisor"] >= 3 and found["paused"] >= 1
     wanted = {ways.HUNG, ways.POD, ways.NEIGHBOURS, ways.IN_RECOVERY, ways.SUPERVISOR}
+    wanted |= {ways.SUPERVISOR_TWICE, ways.RANDOM_MOMENT}
     assert wanted <= set(found["by_way"])
 
 
@@ -68,9 +69,9 @@ def test_the_schedule_is_the_seeds_alone_and_a_deck_holds_every_actor_at_every_w
     assert any(one.way == ways.POD and one.victims == (SIGNER,) for one in faults)
     assert {one.victims for one in faults if one.way == ways.NEIGHBOURS} <= set(EDGES)
     assert 200 <= sum(one.deaths for one in faults) <= 201
-    parts = list(ways.episodes(faults * 3))
-    assert [one for part in parts for one in part] == faults * 3
-    assert len(parts) == 3
+    parts = list(ways.episodes(7, faults * 3))
+    assert [one for part in parts for one in part[1:]] == faults * 3
+    assert len(parts) == 3 and {part[0].way for part in parts} == {ways.FIRST_START}
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def _overheard(spec: NodeSpec) -> NodeSpec:
 class Chain:
     """One episode. `fault` kills and waits for the recovery; `finish` ends it in order; `close` removes it."""
 
-    def __init__(self, seed: int, episode: int) -> None:
+    def __init__(self, seed: int, episode: int, first: Fault) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sovereign-chaos-"))
         self.receiver = Receiver()
         self._dice = random.Random(f"load {seed} {episode}")
@@ -81,8 +81,7 @@ class Chain:
         self._codes: dict[str, int] = {}
         self._asked, self._feeding, self._filling, self._next_s = 0, True, False, 0.0
         for actor in KILLABLE:
-            self._start(actor)
-        self._until(lambda: all(self._events(one) for one in KILLABLE), "the start", 180)
+            self._start(actor, first.countdown if actor in first.victims else 0)
 
     def _index(self, actor: str) -> int:
         return self.spec.actor(actor).index
@@ -176,6 +175,11 @@ class Chain:
         actor = fault.victims[0]
         if fault.way == ways.PAUSED:
             return self._pause(actor, fault.delay_us)
+        if fault.way == ways.FIRST_START:  # its countdown runs since then
+            self._until(partial(self._dead, actor), f"the death of {actor} at its first start", 180)
+            took_ns = self._recover(fault.victims)
+            self._until(lambda: all(self._events(one) for one in KILLABLE), "the start", 180)
+            return took_ns
         if fault.way == ways.RING_FULL:
             self._fill(actor)
         elif fault.countdown:

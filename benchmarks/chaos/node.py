@@ -131,6 +131,8 @@ class Node:
         self._until(self._running, "every actor to run")
         if fault.way == ways.SUPERVISOR:
             return self._orphan(fault)
+        if fault.way == ways.SUPERVISOR_TWICE:
+            return self._orphan_twice(fault)
         starts = {one: self._count(one, "starts") for one in fault.victims}
         if fault.way == ways.PAUSED:
             return self._pause(fault.victims[0], fault.delay_us)
@@ -190,16 +192,36 @@ class Node:
         """Kill the supervisor, and `up` at once, while one of the old one's actors is held up and still there."""
         late = self._pidfd(fault.victims[0])
         self._wait_us(fault.delay_us)
-        starts = {one: self._count(one, "starts") for one in KILLABLE}
+        starts = self._starts()
         _signal(late, signal.SIGSTOP)
-        self._up.kill()
-        self._up.wait()
-        died_ns = time.monotonic_ns()
-        self._up = self._start_up()
+        died_ns = self._up_again()
         self._wait_us(fault.again_us)
         _signal(late, signal.SIGCONT)
         os.close(late)
         return [max(self._stepped(one, starts[one]) for one in KILLABLE) - died_ns]
+
+    def _orphan_twice(self, fault: Fault) -> list[int]:
+        """Kill the supervisor, and the next one while it starts."""
+        self._wait_us(fault.delay_us)
+        self._up_again()
+        self._wait_us(fault.again_us)
+        died_ns = self._up_again()
+        self._until(self._running, "every actor to run")
+        before = {one: self._count(one) for one in KILLABLE}
+        for one in KILLABLE:
+            self._until(lambda one=one: self._count(one) > before[one], f"{one} to step")  # type: ignore[misc]
+        return [time.monotonic_ns() - died_ns]
+
+    def _starts(self) -> dict[str, int]:
+        return {one: self._count(one, "starts") for one in KILLABLE}
+
+    def _up_again(self) -> int:
+        """Kill the supervisor and start another; CLOCK_MONOTONIC ns of the death."""
+        self._up.kill()
+        self._up.wait()
+        died_ns = time.monotonic_ns()
+        self._up = self._start_up()
+        return died_ns
 
     def _quiet(self) -> bool:
         return all(ring.cursor - ring.lowest_gate() <= 1 for ring in self._rings.values())

@@ -105,8 +105,8 @@ def run(seed: int, kills: int, scenario: str, told: Tell) -> Outcome:
     gc.freeze()  # a child's collector need not copy the pages of what is loaded
     outcome = Outcome()
     faults = ways.schedule(seed, kills, scenario)
-    for number, part in enumerate(ways.episodes(faults[ways.CHAIN])):
-        _play(outcome, Chain(seed, number), part, told)
+    for number, part in enumerate(ways.episodes(seed, faults[ways.CHAIN])):
+        _play(outcome, Chain(seed, number, part[0]), part, told)
     if faults[ways.NODE]:
         _play(outcome, Node(seed), faults[ways.NODE], told)
     return outcome

@@ -14,7 +14,8 @@ from sovereign.benchmarks.chaos.wired import EDGES, KILLABLE, SIGNER
 CHAIN, NODE = "chain", "node"
 KILL_POINT, RANDOM_MOMENT, IN_RECOVERY = "kill point", "random moment", "in recovery"
 NEIGHBOURS, RING_FULL, POD = "two neighbours", "ring full", "pod alone"
-PAUSED, HUNG, SUPERVISOR = "paused", "hung", "supervisor"
+PAUSED, HUNG, FIRST_START = "paused", "hung", "first start"
+SUPERVISOR, SUPERVISOR_TWICE = "supervisor", "supervisor, and again while it starts"
 EPISODE_DEATHS = 250
 NODE_SHARE, NODE_MOST = 8, 40
 
@@ -22,8 +23,8 @@ NODE_SHARE, NODE_MOST = 8, 40
 class Fault(NamedTuple):
     """One card. `countdown`: stores until the first victim kills itself, 0: killed from outside after `delay_us`.
 
-    `again_countdown`, `again_us`: the same for the kill in recovery, from the successor's fork on. When the supervisor
-    dies, the victim is the orphan that is held up, for `again_us`.
+    `again_countdown`, `again_us`: the same for the kill in recovery, from the successor's start on. Where the supervisor
+    alone dies, the victim is the orphan that is held up, for `again_us`.
     """
 
     harness: str
@@ -41,6 +42,8 @@ class Fault(NamedTuple):
             return ()
         if self.way == SUPERVISOR:
             return (SUPERVISOR,)
+        if self.way == SUPERVISOR_TWICE:
+            return (SUPERVISOR, SUPERVISOR)
         return self.victims * 2 if self.way == IN_RECOVERY else self.victims
 
     @property
@@ -49,7 +52,7 @@ class Fault(NamedTuple):
         return len(self.dying)
 
     def __str__(self) -> str:
-        said = f"{self.harness}: {self.way}, {' and '.join(self.victims)}"
+        said = ", ".join([f"{self.harness}: {self.way}", *self.victims])
         for name, value in self._asdict().items():
             if isinstance(value, int) and value:
                 said += f", {name} {value}"
@@ -91,6 +94,7 @@ def _node_deck(dice: random.Random) -> list[Fault]:
         Fault(NODE, HUNG, one(), delay_us=moment()),
         Fault(NODE, PAUSED, one(), delay_us=dice.randrange(50_000, 400_000)),
         Fault(NODE, SUPERVISOR, one(), delay_us=moment(), again_us=dice.randrange(2_500_000)),
+        Fault(NODE, SUPERVISOR_TWICE, (), delay_us=moment(), again_us=dice.randrange(2_500_000)),
         Fault(NODE, NEIGHBOURS, dice.choice(EDGES), delay_us=moment()),
         Fault(NODE, IN_RECOVERY, one(), delay_us=moment(), again_us=dice.randrange(60_000)),
         Fault(NODE, POD, (SIGNER,), delay_us=moment()),
@@ -121,13 +125,18 @@ def schedule(seed: int, kills: int, scenario: str) -> dict[str, list[Fault]]:
     }
 
 
-def episodes(faults: list[Fault]) -> Iterator[list[Fault]]:
-    """The faults in parts of some `EPISODE_DEATHS` deaths: a chain, and what it archived, stay small."""
+def _first(seed: int, episode: int) -> Fault:
+    """Each chain begins with one actor that is killed at its very first start."""
+    dice = random.Random(f"first {seed} {episode}")
+    return Fault(CHAIN, FIRST_START, (dice.choice(KILLABLE),), countdown=dice.randrange(1, 9))
+
+
+def episodes(seed: int, faults: list[Fault]) -> Iterator[list[Fault]]:
+    """The chain's faults in parts of some `EPISODE_DEATHS` deaths: each chain, and what it archived, stays small."""
     part: list[Fault] = []
-    for fault in faults:
+    count = 0
+    for number, fault in enumerate(faults, 1):
         part.append(fault)
-        if sum(one.deaths for one in part) >= EPISODE_DEATHS:
-            yield part
-            part = []
-    if part:
-        yield part
+        if sum(one.deaths for one in part) >= EPISODE_DEATHS or number == len(faults):
+            yield [_first(seed, count), *part]
+            part, count = [], count + 1

@@ -33,7 +33,7 @@ def command(seed: int, kills: int, scenario: str, verbose: bool, as_json: bool) 
     Example: sovereign chaos --seed 7 --kills 200 --json
 
     With --json: {"seed", "kills", "lost", "repeated", "wrong", "paused", "messages", "by_way", "by_actor",
-    "recovery_ms": {"p50", "p99", "max", "chain": {…}, "node": {…}}, "seconds"}.
+    "recovery_ms": {"p50", "p99", "max", "chain": {…}, "node": {…}, "supervisor": {…}}, "seconds"}.
     """
     # Before anything is compiled: these loops carry kill points, and must not meet the ordinary ones in one cache.
     os.environ["SOVEREIGN_KILL_POINTS"] = "1"
@@ -111,7 +111,7 @@ def _say(found: dict[str, Any]) -> None:
     click.echo(
         f"of {found['messages']} messages {found['lost']} lost, {found['repeated']} repeated, {found['wrong']} wrong"
     )
-    for name in ("chain", "node"):
+    for name in ("chain", "node", "supervisor"):
         if name in found["recovery_ms"]:
             times = found["recovery_ms"][name]
             click.echo(

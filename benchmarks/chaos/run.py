@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,16 +22,17 @@ Tell = Callable[[Fault], None]
 
 @dataclass
 class Outcome:
-    """What a run gave. `recovery_ns`: by harness, from the death seen to the successor's first step."""
+    """What a run gave. `recovery_ns`: from the death seen to the successor's first step, by harness.
+
+    Apart from these under `supervisor`: from its death until every actor of the next `up` has stepped.
+    """
 
     by_way: Counter[str] = field(default_factory=Counter)
     by_actor: Counter[str] = field(default_factory=Counter)
     paused: int = 0
     messages: int = 0
     findings: Findings = field(default_factory=Findings)
-    recovery_ns: dict[str, list[int]] = field(
-        default_factory=lambda: {ways.CHAIN: [], ways.NODE: []}
-    )
+    recovery_ns: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     kept: list[str] = field(default_factory=list)
 
     @property
@@ -41,7 +42,8 @@ class Outcome:
 
     def note(self, fault: Fault, took_ns: list[int]) -> None:
         """Count a fault that was survived."""
-        self.recovery_ns[fault.harness] += took_ns
+        whole = ways.SUPERVISOR in fault.dying
+        self.recovery_ns[ways.SUPERVISOR if whole else fault.harness] += took_ns
         self.paused += fault.way == ways.PAUSED
         self.by_actor.update(fault.dying)
         if fault.deaths:

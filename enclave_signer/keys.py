@@ -5,6 +5,7 @@ Ed25519: RFC 8032. ECDSA over secp256k1: SHA-256, deterministic nonces (RFC 6979
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -58,21 +59,31 @@ def _usable(scheme: int, secret: bytes) -> bool:
     return scheme != SECP256K1 or 0 < int.from_bytes(secret) < _SECP256K1_ORDER
 
 
+def _make_key(path: Path, scheme: int) -> None:
+    """The file appears whole or not at all: a kill in between must not leave a key that is none."""
+    secret = secrets.token_bytes(SECRET_BYTES)
+    while not _usable(scheme, secret):
+        secret = secrets.token_bytes(SECRET_BYTES)
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        os.write(fd, secret)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    with contextlib.suppress(FileExistsError):  # another pod was quicker: its key is the key
+        os.link(draft, path)
+    draft.unlink()
+
+
 def open_key(folder: Path, scheme_name: str) -> Key:
     """The key of that scheme in `folder`; made there when it is not. KeyError_ when the file is not a key's."""
     scheme = SCHEMES[scheme_name]
     path = folder / f"{scheme_name}.key"
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-    except FileExistsError:
-        secret = path.read_bytes()
-    else:
-        secret = secrets.token_bytes(SECRET_BYTES)
-        while not _usable(scheme, secret):
-            secret = secrets.token_bytes(SECRET_BYTES)
-        os.write(fd, secret)
-        os.fsync(fd)
-        os.close(fd)
+    if not path.exists():
+        _make_key(path, scheme)
+    secret = path.read_bytes()
     if len(secret) != SECRET_BYTES or not _usable(scheme, secret):
         raise KeyError_(f"{path.name}: {len(secret)} bytes are no {scheme_name} key")
     return Ed25519Key(secret) if scheme == ED25519 else Secp256k1Key(secret)

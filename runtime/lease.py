@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 import weakref
 from pathlib import Path
 
@@ -30,19 +31,32 @@ def roles(actor: ActorSpec) -> list[str]:
     return [f"{actor.name}.actor", *reads, *writes]
 
 
-class Lease:
-    """Held from construction to `release` or the end of the process. LeaseError while another lives."""
+def _locked(fd: int) -> bool:
+    """Take the lock on an open file; whether it is ours."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except BlockingIOError:
+        return False
+    return True
 
-    def __init__(self, run_dir: Path, role: str) -> None:
+
+class Lease:
+    """Held from construction to `release` or the end of the process. LeaseError while another lives.
+
+    `wait_s`: how long to wait for its end: the orphans of a dead supervisor are about for a moment.
+    """
+
+    def __init__(self, run_dir: Path, role: str, *, wait_s: float = 0.0) -> None:
         self._fd = -1
         folder = run_dir / "leases"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.role = role
         self.path = folder / role
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        except BlockingIOError:
+        deadline = time.monotonic() + wait_s
+        while not (ours := _locked(fd)) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if not ours:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise LeaseError(
@@ -51,7 +65,7 @@ class Lease:
                 got=f"held by process {holder}",
                 expected="nobody alive",
                 hint="`sovereign ps` shows who runs; `sovereign restart` replaces an actor",
-            ) from None
+            )
         self._fd = fd
         _held.add(self)
         os.ftruncate(fd, 0)

@@ -32,6 +32,8 @@ STEP_MAX_EVENTS = 256
 STEP_MAX_OUTPUTS_PER_EVENT = 64
 HISTOGRAM_BUCKETS = 1536
 HEARTBEAT_LIMIT_NS = 5_000_000_000
+ORPHAN_GRACE_NS = 2_000_000_000
+LEASE_WAIT_NS = 10_000_000_000
 PARK_TIMEOUT_NS = 1_000_000
 HALT_REACTION_NS = 1_000_000
 HALT_EPOCH_BITS = 16
@@ -77,6 +79,8 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit("start", START_LIMIT_NS, "ns", "an actor that is not ready after it is hung"),
     Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
+    Limit("orphan_grace", ORPHAN_GRACE_NS, "ns", "then an actor without supervisor kills itself"),
+    Limit("lease_wait", LEASE_WAIT_NS, "ns", "longest wait of an actor for its predecessor's end"),
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),

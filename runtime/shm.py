@@ -45,7 +45,7 @@ def unlink(name: str) -> None:
 
 
 def half_made(name: str) -> bool:
-    """Whether a segment stands there without magic: its maker died before anyone could use it."""
+    """Whether the segment stands without its magic, which is written last: its maker died, and nobody has used it."""
     try:
         with open(SHM_FOLDER / name[1:], "rb") as stream:
             return stream.read(8) in (b"", bytes(8))

@@ -185,6 +185,7 @@ class StateStore:
                 raise unfit(self._actor, got, f"at most {reader.ring.cursor}, which was written")
         for number, cursor in enumerate(found.inputs):
             self._resume(number, cursor)
+            commit.kill_point()
 
     def committed(self) -> np.record | None:
         """A copy of the user's state as it was committed last."""

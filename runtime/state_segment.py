@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sovereign.runtime import layout, limits
+from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError
 from sovereign.runtime.message import Message, dtype_of, layout_of
 from sovereign.runtime.shm import SHM_FOLDER, Segment, segment_name, unlink
@@ -226,4 +226,5 @@ def make_segment(
             (0, layout.STATE_MAGIC),
         ):
             segment.memory[at : at + len(data)] = np.frombuffer(data, np.uint8)
+    commit.kill_point()
     os.rename(SHM_FOLDER / draft[1:], SHM_FOLDER / segment_name(node, f"{actor}.state")[1:])

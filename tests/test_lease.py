@@ -208,7 +208,7 @@ def test_an_actor_holds_its_rings_roles_and_is_refused_when_one_is_taken() -> No
         for role in held:
             lease = Lease(node.folder, role)
             node.start(1, wait=False)
-            assert node.reap(1) == 78
+            assert node.reap(1) == 1  # tried again: the holder may be gone by then
             assert f"the role {role} is taken" in node.log("bus")
             lease.release()
         node.start(1)

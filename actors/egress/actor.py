@@ -21,6 +21,7 @@ from sovereign.actors.egress.transport import (
     split_address,
 )
 from sovereign.messages.orders import HaltAck, OrderRefused, Sending, Sent, SignedOrder, Uncertain
+from sovereign.runtime import commit
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.control import is_halt
 from sovereign.runtime.errors import InputError, SovereignError
@@ -185,6 +186,7 @@ class Egress(Actor):
             # An earlier attempt may have left: then nobody may say that the order did not.
             self._close_intent(i, slot, order, reason=None if attempt == 1 else CRASHED)
             return 1
+        commit.kill_point()
         try:
             self.link.send(data)
         except OSError as error:
@@ -193,6 +195,7 @@ class Egress(Actor):
             self._close_intent(i, slot, order, reason=BROKEN)
             return 1
         sent_ns = time.time_ns()
+        commit.kill_point()
         self._finish(i)
         self._put(Sent, i, slot, order, **said, sent_ns=sent_ns)
         self.host.steps.commit(self._took(i))

@@ -18,7 +18,7 @@ import numpy as np
 from enclave_signer import wire
 from sovereign.actors.signer_proxy.pod import ProcessPod
 from sovereign.messages.orders import HaltAck, NewOrder, OrderRefused, SignedOrder
-from sovereign.runtime import layout, limits
+from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.control import is_halt
 from sovereign.runtime.errors import SovereignError
@@ -147,6 +147,7 @@ class SignerProxy(Actor):
         frames = [wire.pack(wire.SIGN, one.name, one.order) for one in asked if not one.rule]
         host.counters["inflight"] = len(frames)
         answers = iter(self.pod.ask(frames))
+        commit.kill_point()
         host.steps.begin()
         for one in asked:
             self._put(one, None if one.rule else next(answers))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sovereign.runtime import limits
 from sovereign.runtime.archived import Archived, run_length
-from sovereign.runtime.errors import ResourceError
+from sovereign.runtime.errors import InputError
 from sovereign.runtime.observer import Observer
 from sovereign.runtime.ring import SlotArray
 
@@ -24,7 +24,7 @@ class History:
         self._observer, self._archives = observer, archives
 
     def read(self, first: int, last: int) -> SlotArray:
-        """A run of slots from `first` on, at most to `last`. ResourceError names what is missing."""
+        """A run of slots from `first` on, at most to `last`. InputError names what is missing."""
         most = min(limits.REBUILD_BATCH_SLOTS, last - first + 1)
         slots = self._from_ring(first, most)
         for archive in self._archives:
@@ -42,13 +42,13 @@ class History:
         slots = self._observer.read(most if first > ring.cursor - ring.capacity else 0)
         return slots[: run_length(slots, first)]
 
-    def _missing(self, first: int, last: int) -> ResourceError:
+    def _missing(self, first: int, last: int) -> InputError:
         ring = self._observer.ring
         oldest = max(1, ring.cursor - ring.capacity + 1)
         found = [one.following(first) for one in self._archives]
         until = min([oldest, *(at for at in found if at is not None)])
         folders = ", ".join(str(one.folder) for one in self._archives)
-        return ResourceError(
+        return InputError(
             f"the history of ring {ring.name} is not whole: {first} to {min(until - 1, last)} are missing",
             where=folders or f"/dev/shm{ring.segment.name}",
             got=f"the ring holds {oldest} to {ring.cursor}; "

@@ -74,8 +74,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def piece(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that an author's functions call: compiled into them, bounds checks and all; else plain Python."""
-    made: Callable[P, R] = register_jitable(function)
+    """A function that an author's functions call: compiled into them, with bounds checks; else it is plain Python."""
+    made: Callable[P, R] = register_jitable(boundscheck=True)(function)
     return made
 
 

@@ -111,7 +111,9 @@ class SmallNode:
         self.pids[index] = pid
         counters = self.control.counters(index)
         if wait:
-            until(lambda: counters["starts"] > before and counters["phase"] != counting.STARTING)
+            until(  # a cold cache compiles
+                lambda: counters["starts"] > before and counters["phase"] != counting.STARTING, 120
+            )
         return pid
 
     def kill(self, index: int, number: int = signal.SIGKILL) -> int:
@@ -120,9 +122,10 @@ class SmallNode:
         return self.reap(index)
 
     def reap(self, index: int) -> int:
-        """Wait for the end of an actor."""
-        _, status = os.waitpid(self.pids.pop(index), 0)
-        return os.waitstatus_to_exitcode(status)
+        """Wait for the end of an actor; a failed assertion when it lives on."""
+        ended = until(lambda: (found := os.waitpid(self.pids[index], os.WNOHANG))[0] and found, 60)
+        del self.pids[index]
+        return os.waitstatus_to_exitcode(ended[1])
 
     def log(self, name: str) -> str:
         """The actor's log."""

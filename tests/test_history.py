@@ -14,7 +14,7 @@ import pytest
 
 from sovereign.actors.auditor.recorder import Recorder
 from sovereign.runtime.archived import Archived, segment_path
-from sovereign.runtime.errors import ResourceError
+from sovereign.runtime.errors import InputError
 from sovereign.runtime.history import History, replay
 from sovereign.runtime.message import Message
 from sovereign.runtime.observer import Observer
@@ -117,7 +117,7 @@ def test_a_torn_or_foreign_slot_ends_what_can_be_had(node: str, tmp_path: Path) 
         file.seek(at)
         file.write(bytes(64))
     assert len(ring.archived.read(1, 200)) == 49
-    with pytest.raises(ResourceError) as missing:
+    with pytest.raises(InputError) as missing:
         ring.values(1, 200)
     assert "50 to 136 are missing" in str(missing.value)
     assert "the ring holds 137 to 200; its archive does not hold the rest" in missing.value.got
@@ -130,7 +130,7 @@ def test_a_segment_that_is_gone_is_named_by_its_sequences(
     ring = Taped(node, "r", tmp_path)
     ring.put(3 * RECORDS)
     segment_path(ring.archived.folder, (gone - 1) * RECORDS + 1).unlink()
-    with pytest.raises(ResourceError, match=f"{said} are missing") as missing:
+    with pytest.raises(InputError, match=f"{said} are missing") as missing:
         ring.values(1, 3 * RECORDS)
     assert str(ring.archived.folder) in missing.value.where
     assert "declare a shorter `history`" in missing.value.hint
@@ -141,7 +141,7 @@ def test_without_an_archive_only_the_ring_is_asked(node: str, tmp_path: Path) ->
     ring.put(100)
     shutil.rmtree(tmp_path / "r")
     assert ring.values(100 - CAPACITY + 1, 100) == list(range(37, 101))
-    with pytest.raises(ResourceError, match="36 to 36 are missing"):
+    with pytest.raises(InputError, match="36 to 36 are missing"):
         ring.values(36, 100)
 
 

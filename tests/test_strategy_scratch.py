@@ -89,7 +89,7 @@ def _recorded(name: str) -> tuple[npt.NDArray[np.void], dict[str, Any]]:
     """Orders of a day, and the parameters of the book for them."""
     if name == "dbn":
         path = market("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
-        orders = order_events(Dbn(DbnConfig()), path)[:6_000]
+        orders = order_events(Dbn(DbnConfig()), path)[8_000:13_000]
         return orders, {"tick_e9": 250_000_000, "threshold": 0.7, "gap": 20}
     orders = order_events(Itch50(ItchConfig()), market("itch/ex20101224.TEST_ITCH_50"))
     return orders, {"threshold": 0.7, "gap": 20}

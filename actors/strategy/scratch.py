@@ -70,7 +70,7 @@ def _archives(host: Host, ring: Ring) -> list[Archived]:
 
 
 def events_so_far(host: Host, strategy: type[Strategy]) -> Iterator[tuple[int, SlotArray]]:
-    """(input, run of slots): all that `strategy` asks of what was committed. ResourceError when it cannot be had."""
+    """(input, run of slots): all that `strategy` asks of what was committed. InputError when it cannot be had."""
     spans = []
     observers = []
     for reader, spec in zip(host.inputs, host.input_specs, strict=True):

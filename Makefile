@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCKED  = $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.lock)
 
-.PHONY: env demo test check bench clean wheel lock
+.PHONY: env demo test check bench peers clean wheel lock
 
 env: $(STAMP)
 
@@ -32,13 +32,15 @@ check: env
 wheel: env
 	rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 
-bench: env $(STAMP)-bench
+bench: env peers
 	mkdir -p benchmarks/results
 	$(BIN)/sovereign bench hop --peers --json > benchmarks/results/hop.json
 	$(BIN)/sovereign bench node --json > benchmarks/results/node.json
 	$(BIN)/sovereign bench start --json > benchmarks/results/start.json
 	$(BIN)/sovereign bench throughput --peers --json > benchmarks/results/throughput.json
 	$(BIN)/sovereign bench plot
+
+peers: $(STAMP)-bench
 
 $(STAMP)-bench: requirements-bench.lock deploy/bench-system.sh $(STAMP)
 	@deploy/bench-system.sh

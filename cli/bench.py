@@ -12,8 +12,13 @@ import click
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.limits import RING_DEFAULT_SLOTS
 
+POSITIVE = click.IntRange(min=1)
 
-@click.group("bench", epilog="Exit codes: 0 measured; 5 fewer than two cores.")
+
+@click.group(
+    "bench",
+    epilog="Exit codes: 0 measured; 2 wrong use; 5 fewer than two cores, or it could not be measured.",
+)
 def command() -> None:
     """Measure the ring beside the limit of this machine.
 
@@ -74,8 +79,10 @@ _peers = click.option(
 
 
 @command.command("hop")
-@click.option("--rounds", default=5, show_default=True, help="Rounds, all rows in turn.")
-@click.option("--trips", default=200_000, show_default=True, help="Round trips a round.")
+@click.option("--rounds", default=5, show_default=True, type=POSITIVE, help="Rounds.")
+@click.option(
+    "--trips", default=200_000, show_default=True, type=POSITIVE, help="Round trips a round."
+)
 @_slots
 @_peers
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -167,8 +174,10 @@ def plot(results: str, out: str) -> None:
 
 
 @command.command("throughput")
-@click.option("--rounds", default=5, show_default=True, help="Rounds, all rows in turn.")
-@click.option("--messages", default=4_000_000, show_default=True, help="Messages a round.")
+@click.option("--rounds", default=5, show_default=True, type=POSITIVE, help="Rounds.")
+@click.option(
+    "--messages", default=4_000_000, show_default=True, type=POSITIVE, help="Messages a round."
+)
 @_slots
 @_peers
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

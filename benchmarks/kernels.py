@@ -86,12 +86,16 @@ def receive(r: Any, most: Any, yielding: Any) -> Any:
 
 @njit
 def ring_ping(w: Any, r: Any, rounds: Any, out: Any, clock: Any) -> Any:
-    """A message there and one back: ns a round trip."""
+    """A message there and one back: ns a round trip; how many came back wrong (`ring_pong` answers with the sum)."""
+    wrong = 0
     for i in range(rounds):
         before = now_ns(1, clock)
         send(w, i, 1)
-        receive(r, 1, False)
+        _, total = receive(r, 1, False)
         out[i] = now_ns(1, clock) - before
+        ends = WORDS * (WORDS - 1) // 2
+        wrong += int(total != WORDS * (WORDS * i + ends) + ends)
+    return wrong
 
 
 @njit
@@ -146,7 +150,7 @@ def forward(r: Any, w: Any, messages: Any, yielding: Any) -> Any:
             )
             origin = atomics.load_i64(source + layout.SLOT_ORIGIN_NS)
             kernels.stamp(slot, origin, origin, r[kernels.R_ACTOR], cause, 1)
-            kernels.describe(slot, 1, 0, 8 * WORDS)
+            kernels.describe(slot, 1, 0, 8 * WORDS, 0)
             at = layout.SLOT_PAYLOAD
             atomics.copy_bytes(slot + at, source + at, 8 * WORDS)
         kernels.publish(w, count)

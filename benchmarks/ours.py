@@ -75,7 +75,8 @@ class Sovereign(Peer):
             def ping(meet: Meet) -> None:
                 writer, reader = Writer(node, "0"), Reader(node, "1", "r")
                 meet()
-                kernels.ring_ping(writer.words, reader.words, trips, out, clock.ctypes.data)
+                at = clock.ctypes.data
+                _refuse(kernels.ring_ping(writer.words, reader.words, trips, out, at), 0)
 
             def pong(meet: Meet) -> None:
                 writer, reader = Writer(node, "1"), Reader(node, "0", "r")
@@ -145,7 +146,11 @@ class _Run:
                 got = kernels.consume(first, self.messages, self.yielding)
             else:
                 got = kernels.join(first, last, self.messages, self.yielding)
-            if got != due:
-                raise SovereignError("words arrived wrong", got=str(got), expected=str(due))
+            _refuse(got, due)
 
         return run
+
+
+def _refuse(got: int, due: int) -> None:
+    if got != due:
+        raise SovereignError("messages arrived wrong", got=str(got), expected=str(due))

@@ -117,11 +117,10 @@ public final class LmaxPeer {
             return sink.processor;
         }
 
-        /** While the ring is full we spin or yield: what next() does by itself, parking, is slower. */
-        void produce(long messages, int batch, boolean yielding) {
+        /** While the ring is full next() parks, which is best where cores are shared; alone on its core we spin. */
+        void produce(long messages, int batch, boolean alone) {
             for (long value = 0; value < messages; value += batch) {
-                while (!ring.hasAvailableCapacity(batch))
-                    if (yielding) Thread.yield(); else Thread.onSpinWait();
+                while (alone && !ring.hasAvailableCapacity(batch)) Thread.onSpinWait();
                 long high = ring.next(batch), low = high - batch + 1;
                 for (long sequence = low; sequence <= high; sequence++)
                     ring.get(sequence).fill(value + (sequence - low));
@@ -140,11 +139,11 @@ public final class LmaxPeer {
                 ends.add(threads[1 + k].submit(sink.processor));
             }
             for (Sink sink : sinks) while (!sink.processor.isRunning()) Thread.sleep(0, 100_000);
-            boolean yielding = 1 + sinks.size() > cores;
+            boolean alone = 1 + sinks.size() <= cores;
             long[] startedAt = new long[1];
             threads[0].submit(() -> {
                 startedAt[0] = System.nanoTime();
-                produce(messages, batch, yielding);
+                produce(messages, batch, alone);
             }).get();
             for (Future<?> end : ends) end.get();
             sent += messages;

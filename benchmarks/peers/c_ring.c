@@ -24,8 +24,8 @@ struct slot {
 #ifdef HEADER
     int64_t sequence, origin_ns, publish_ns, cause;
     int32_t type;
-    int16_t cause_actor, flags;
-    int32_t length, generation;
+    int16_t cause_actor, flags, length, halt_epoch;
+    int32_t generation;
 #endif
     int64_t words[WORDS];
 #ifdef HEADER
@@ -106,7 +106,7 @@ static inline struct slot *opened(struct ring *ring, int64_t sequence, int64_t o
     slot->origin_ns = slot->publish_ns = origin;
     slot->cause = cause;
     slot->type = slot->generation = 1;
-    slot->cause_actor = slot->flags = 0;
+    slot->cause_actor = slot->flags = slot->halt_epoch = 0;
     slot->length = sizeof slot->words;
 #else
     (void)origin, (void)cause;

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from nodes import SmallNode, until
+from sovereign.actors import warm
 from sovereign.actors.bus.actor import BusConfig
 from sovereign.messages.time import Tick
 from sovereign.runtime.errors import LeaseError
@@ -199,6 +200,7 @@ def test_looking_never_stands_in_the_way_of_a_claim(tmp_path: Path) -> None:
 
 
 def test_an_actor_holds_its_rings_roles_and_is_refused_when_one_is_taken() -> None:
+    assert warm.LOADED  # compiled here, once, and not within the time that a start may take
     held = ["bus.actor", "bus.writer", "source.bus.reader"]
     with SmallNode((Tick,), ("bus", "sovereign.actors.bus.actor:Bus", BusConfig())) as node:
         node.start(1)

@@ -29,7 +29,7 @@ def refuse(name: str, what: str, got: object, expected: object) -> LayoutError:
     )
 
 
-class _Type(msgspec.Struct, forbid_unknown_fields=True):
+class Layout(msgspec.Struct, forbid_unknown_fields=True):
     """One message layout as `Message.schema` spells it."""
 
     name: str
@@ -49,7 +49,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     """What stands in the schema pages."""
 
     ring: str
-    types: list[_Type]
+    types: list[Layout]
     readers: list[_Reader]
 
     def layouts(self) -> tuple[dict[str, Any], ...]:

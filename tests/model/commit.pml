@@ -120,12 +120,12 @@ recovery:
     found = false; step = 0; newer = 0; j = 0;
     do
     :: j < 2 ->
-      /* runtime/state.py: if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published */
+      /* runtime/state_segment.py: if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published */
       if
 #ifdef ANY_COPY
       :: tag[j] > step -> found = true; step = tag[j]; newer = j
 #else
-      :: tag[j] > step && copy_output[j] == next -> found = true; step = tag[j]; newer = j /* runtime/state.py: step, newer = max(fits) */
+      :: tag[j] > step && copy_output[j] == next -> found = true; step = tag[j]; newer = j /* runtime/state_segment.py: return max(fits)[1] */
 #endif
       :: else
       fi;
@@ -138,7 +138,7 @@ recovery:
 #ifdef FIRST_REFUSED
       assert(next == 0 && tag[0] == 0 && tag[1] == 0);
 #else
-      assert(next == 0 && tag[0] == 0 && tag[1] <= 1); /* runtime/state.py: if published or tags[0] or tags[1] > 1: */
+      assert(next == 0 && tag[0] == 0 && tag[1] <= 1); /* runtime/state_segment.py: if published or tags[0] or tags[1] > 1: */
 #endif
       j = 0;
       do

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RING_LAYOUT_VERSION = 2
+RING_LAYOUT_VERSION = 3
 STATE_LAYOUT_VERSION = 2
 NODE_LAYOUT_VERSION = 2
 
@@ -21,6 +21,7 @@ RING_MAX_SLOTS = 1 << 26
 RING_DEFAULT_SLOTS = 1 << 14
 RING_MAX_READERS = 32
 RING_SCHEMA_PAGES = 16
+RING_GENERATION_MAX = (1 << 32) - 1
 NODE_MAX_ACTORS = 64
 ACTOR_MAX_INPUTS = 16
 ACTOR_NAME_MAX_BYTES = 48
@@ -61,6 +62,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("ring_max", RING_MAX_SLOTS, "slots", "largest ring"),
     Limit("ring_default", RING_DEFAULT_SLOTS, "slots", "ring.capacity when the topology is silent"),
     Limit("ring_readers", RING_MAX_READERS, "readers", "gates and readers of one ring"),
+    Limit("ring_generation", RING_GENERATION_MAX, "makings", "a slot's header has 32 bits for it"),
     Limit("node_actors", NODE_MAX_ACTORS, "actors", "blocks in the node's page"),
     Limit("actor_inputs", ACTOR_MAX_INPUTS, "rings", "cursors in one state copy"),
     Limit("actor_name", ACTOR_NAME_MAX_BYTES, "bytes", "POSIX shared-memory names are short"),

@@ -22,8 +22,7 @@ def take(
 ) -> Any:
     """Copy up to `most` slots that follow `after` to the address `out`: (last sequence passed, slots copied whole).
 
-    What lies further behind than the ring is long is passed at once. The acquire load orders the copies after the
-    cursor, the fence orders the second look after the copy.
+    What lies further behind than the ring is long is passed at once. The acquire load orders the copies after the cursor.
     """
     published = atomics.load_acquire(cursor_at)
     first = max(after, published - capacity)
@@ -31,12 +30,7 @@ def take(
     whole = 0
     for sequence in range(first + 1, last + 1):
         slot = kernels.slot_of(slots, capacity - 1, stride, sequence)
-        copy = out + whole * stride
-        atomics.copy_bytes(copy, slot, stride)
-        atomics.fence_acquire()
-        again = atomics.load_i64(slot + layout.SLOT_SEQUENCE)
-        if again == sequence and atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence:
-            whole += 1
+        whole += kernels.copy_whole(slot, out + whole * stride, stride, sequence)
     return last, whole
 
 

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError
 from sovereign.runtime.message import Message, dtype_of, layout_of
+from sovereign.runtime.ring_description import Layout
 from sovereign.runtime.shm import SHM_FOLDER, Segment, segment_name, unlink
 
 FRESH = "`sovereign up --fresh` seals the rings and begins with a new State"
@@ -172,12 +174,22 @@ class StateSegment:
         return record
 
 
+class _Said(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands in the schema pages: `Message.schema` or nothing, and name and generation of each ring."""
+
+    schema: dict[str, Any]
+    rings: Annotated[list[tuple[str, int]], msgspec.Meta(min_length=1)]
+
+
 def _said(text: bytes, actor: str, where: str) -> dict[str, Any]:
     """The description. LayoutError when it is no such text."""
     try:
-        said = json.loads(text)
-        return {"schema": dict(said["schema"]), "rings": [list(one) for one in said["rings"]]}
-    except (ValueError, KeyError, TypeError) as error:
+        said = msgspec.json.decode(text, type=_Said)
+        if said.schema:
+            msgspec.convert(said.schema, Layout)
+            dtype_of(said.schema)
+        return {"schema": said.schema, "rings": [list(one) for one in said.rings]}
+    except Exception as error:  # whatever msgspec and NumPy make of a damaged text
         raise LayoutError(
             f"the description of the state of {actor} is damaged",
             where=f"/dev/shm{where}",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sovereign.runtime import commit, layout, limits
-from sovereign.runtime.errors import LayoutError
+from sovereign.runtime.errors import LayoutError, PluginError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.ring import create_ring, open_ring, remove_ring
@@ -272,3 +275,58 @@ def test_copies_stand_on_pages_of_their_own(node: str) -> None:
     copies = [int(store.words[commit.S_COPY_A + i]) for i in (0, 1)]
     assert all(copy % limits.PAGE_BYTES == 0 for copy in copies)
     assert abs(copies[1] - copies[0]) >= limits.PAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b"[" * 60_000,
+        b'{"schema":{},"rings":[]}',
+        b'{"schema":{},"rings":[["out"]]}',
+        b'{"schema":[],"rings":[["out",1],["in",1]]}',
+        b'{"schema":{"name":"Total"},"rings":[["out",1],["in",1]]}',
+        b'{"schema":{"name":"T","schema_id":"0","type_id":0,"bytes":8,"fields":[["a","no",0]]},'
+        b'"rings":[["out",1],["in",1]]}',
+    ],
+)
+def test_a_description_of_a_state_that_is_none_is_refused(node: str, text: bytes) -> None:
+    mapped = _stepped(node)._segment.mapped
+    mapped.memory[limits.PAGE_BYTES : limits.PAGE_BYTES + len(text)] = np.frombuffer(text, np.uint8)
+    mapped.word(layout.STATE_TEXT_BYTES_AT)[0] = len(text)
+    with pytest.raises(LayoutError, match="is damaged"):
+        _store(node)
+
+
+# Words, text, and the words of the copies: where damage could mislead.
+_PLACES = st.one_of(
+    st.integers(0, 64),
+    st.integers(limits.PAGE_BYTES, limits.PAGE_BYTES + 300),
+    st.integers(layout.STATE_FIRST_COPY_AT, layout.STATE_FIRST_COPY_AT + 140),
+    st.integers(0, layout.STATE_FIRST_COPY_AT + 8192 - 8),
+)
+
+
+@given(
+    damage=st.lists(st.tuples(_PLACES, st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
+    size=st.one_of(st.none(), st.integers(0, 2 * layout.STATE_FIRST_COPY_AT)),
+)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_state_segment_holds_it_is_recovered_or_refused(
+    node: str, damage: list[tuple[int, bytes]], size: int | None
+) -> None:
+    for name in segments_of(node):
+        unlink(name)
+    for index, ring in enumerate(("in", "out")):
+        create_ring(_ring(ring, index), node)
+    mapped = _stepped(node)._segment.mapped
+    for at, data in damage:
+        mapped.memory[at : at + len(data)] = np.frombuffer(data, np.uint8)
+    if size is not None:
+        os.truncate(SHM_FOLDER / f"sovereign.{node}.actor.state", size)
+    for state, migrate in ((Total, None), (Wider, lambda _: Wider.new())):
+        with contextlib.suppress(LayoutError, PluginError):
+            inputs = [Reader(node, "in", "r")]
+            StateStore(node, "actor", state, inputs, Writer(node, "out"), migrate)

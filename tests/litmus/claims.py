@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from litmus import committed, gates, halted, overrun, parked
+from litmus import committed, gates, halted, overrun, parked, reattached
 from litmus.stage import Claim
 
 CLAIMS: tuple[Claim, ...] = (
@@ -12,6 +12,7 @@ CLAIMS: tuple[Claim, ...] = (
     *overrun.CLAIMS,
     *parked.CLAIMS,
     *halted.CLAIMS,
+    *reattached.CLAIMS,
     *committed.CLAIMS,
 )
 SHARE = {claim.name: claim.rounds / 1_000_000 for claim in CLAIMS}

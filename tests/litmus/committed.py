@@ -12,7 +12,7 @@ import numpy as np
 
 from litmus.loops import fill, pauses, wait_for_room, waited
 from litmus.stage import Claim, Outcome, Stage
-from sovereign.runtime import atomics, commit, kernels, layout, limits
+from sovereign.runtime import atomics, commit, kernels, layout
 from sovereign.runtime.jit import njit, types
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
@@ -126,8 +126,8 @@ def _view(stage: Stage) -> tuple[Any, list[Segment]]:
     source, output, state = (
         Segment.open(segment_name(stage.node, name)) for name in ("in", "out", "actor.state")
     )
-    first = state.address + limits.PAGE_BYTES
-    copy_bytes = (state.bytes - limits.PAGE_BYTES) // 2
+    first = state.address + layout.STATE_FIRST_COPY_AT
+    copy_bytes = (state.bytes - layout.STATE_FIRST_COPY_AT) // 2
     view = np.array(
         [
             source.address + layout.reader_page(0) + layout.READER_CURSOR_AT,

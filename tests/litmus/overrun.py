@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from litmus.stage import STRIDE_BYTES, Claim, Outcome, Stage, address
 from sovereign.runtime import atomics, kernels, layout
 from sovereign.runtime.jit import njit, types
 from sovereign.runtime.observer import Observer, take
+from sovereign.runtime.reader import Reader
 from sovereign.runtime.writer import Writer
 
 NO_SECOND_LOOK = "the observer does not look again"
@@ -73,17 +75,39 @@ def observe(place: Any, rounds: Any, copies: Any, blindly: Any, out: Any) -> Any
         atomics.store_i64(out + at, value)
 
 
+@njit
+def observe_input(r: Any, rounds: Any, out: Any) -> Any:
+    """The same as an actor's loop does it, on an input that is no gate; its overruns are counted on the reader's page."""
+    accepted = torn = spins = 0
+    while r[kernels.R_CURSOR] < rounds:
+        ready = kernels.available(r)
+        if ready == 0:
+            spins = waited(spins)
+            continue
+        for k in range(ready):
+            sequence = r[kernels.R_CURSOR] + 1 + k
+            copy = kernels.fetch(r, sequence)
+            if copy != 0:
+                accepted += 1
+                torn += not is_whole(copy, sequence)
+        kernels.release(r, ready)
+    overrun = atomics.load_i64(r[kernels.R_OVERRUN_AT])
+    for at, value in ((0, torn), (8, accepted), (16, overrun)):
+        atomics.store_i64(out + at, value)
+
+
 def load() -> None:
     """Compile before the fork."""
     write_freely.compile((_LINE, _WORD, types.boolean))
     observe.compile((_LINE, _WORD, _WORD, types.boolean, _WORD))
+    observe_input.compile((_LINE, _WORD, _WORD))
 
 
-def _observed(rounds: int, broken: str) -> Outcome:
+def _overrun(rounds: int, broken: str, observer: Callable[[Stage], object]) -> Outcome:
+    """Let a writer loose on a small ring beside `observer`."""
     load()
     with Stage() as stage:
-        stage.ring("x", _SLOTS)
-        copies = np.zeros(_MOST * STRIDE_BYTES, np.uint8)
+        stage.ring("x", _SLOTS, "r", gate=False)
 
         def writer() -> None:
             end = Writer(stage.node, "x")
@@ -91,24 +115,32 @@ def _observed(rounds: int, broken: str) -> Outcome:
                 pass
             write_freely(end.words, rounds, broken == SEQUENCE_LAST)
 
-        def observer() -> None:
-            ring = Observer(stage.node, "x", "oldest").ring
-            place = np.array(
-                [
-                    ring.segment.address + layout.RING_CURSOR_AT,
-                    ring.slots_address,
-                    ring.capacity,
-                    ring.stride,
-                ]
-            )
-            stage.words[16] = 1
-            observe(place, rounds, address(copies), broken == NO_SECOND_LOOK, stage.at(0))
-
-        stage.run(writer, observer)
+        stage.run(writer, lambda: observer(stage))
         torn, accepted, overrun = (int(one) for one in stage.words[:3])
     # Both must be plenty, or nothing was shown.
     busy = accepted > rounds // 1000 and overrun > rounds // 1000
     return Outcome(rounds, torn, accepted + overrun == rounds and busy)
+
+
+def _observer(rounds: int, broken: str) -> Outcome:
+    def observer(stage: Stage) -> None:
+        ring = Observer(stage.node, "x", "oldest").ring
+        cursor_at = ring.segment.address + layout.RING_CURSOR_AT
+        place = np.array([cursor_at, ring.slots_address, ring.capacity, ring.stride])
+        copies = np.zeros(_MOST * STRIDE_BYTES, np.uint8)
+        stage.words[16] = 1
+        observe(place, rounds, address(copies), broken == NO_SECOND_LOOK, stage.at(0))
+
+    return _overrun(rounds, broken, observer)
+
+
+def _input(rounds: int, broken: str) -> Outcome:
+    def observer(stage: Stage) -> None:
+        end = Reader(stage.node, "x", "r")
+        stage.words[16] = 1
+        observe_input(end.words, rounds, stage.at(0))
+
+    return _overrun(rounds, broken, observer)
 
 
 CLAIMS = (
@@ -117,8 +149,15 @@ CLAIMS = (
     Claim(
         "observer",
         "an observer accepts a torn slot, or a slot that it neither accepts nor counts as overrun",
-        _observed,
+        _observer,
         (NO_SECOND_LOOK, SEQUENCE_LAST),
+        1_000_000,
+    ),
+    Claim(
+        "observing-input",
+        "an input that is no gate hands out a torn slot, or misses one that it does not count",
+        _input,
+        (SEQUENCE_LAST,),
         1_000_000,
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from litmus.loops import fill, input_slot, pauses, waited
-from litmus.stage import Claim, Outcome, Stage, address
+from litmus.stage import LINE_WORDS, Claim, Outcome, Stage, address
 from sovereign.runtime import atomics, kernels, layout
 from sovereign.runtime.jit import njit, types
 from sovereign.runtime.reader import Reader
@@ -25,6 +25,7 @@ FIRST_INPUT_ONLY = "sleep on the first input's word only"
 _TIMEOUT_NS = 400_000_000
 _SHORT_TIMEOUT_NS = 20_000_000  # for the broken variants, which do sleep it out
 _ENOUGH_LOST = 3
+_BURDEN_LINES = 8
 _READER_MOMENTS, _WRITER_MOMENTS = 61, 43  # no common factor: every pair of moments comes up
 _REAL, _UNFENCED, _FENCED, _LATE, _SINGLE = range(5)
 _VARIANTS = {
@@ -64,6 +65,13 @@ def park_broken(readers: Any, count: Any, timeout_at: Any, variant: Any) -> Any:
 
 
 @njit
+def burden(turn: Any, value: Any) -> Any:
+    """Store to lines that the other side owns: the stores that follow wait behind these, and the loads do not."""
+    for line in range(1, _BURDEN_LINES + 1):
+        atomics.store_i64(turn + 8 * LINE_WORDS * line, value)
+
+
+@njit
 def sleep(
     readers: Any,
     count: Any,
@@ -78,6 +86,7 @@ def sleep(
     limit = atomics.load_i64(timeout_at) * 1_000_000_000 + atomics.load_i64(timeout_at + 8)
     lost = seen = 0
     while seen < rounds and (variant == _REAL or lost < _ENOUGH_LOST):
+        burden(turn, seen)
         atomics.store_release(turn, seen + 1)
         pauses(seen * 5 % _READER_MOMENTS)
         ready = 0
@@ -120,6 +129,7 @@ def wake(first: Any, second: Any, rounds: Any, turn: Any, clock: Any) -> Any:
             w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + 1
         )
         atomics.store_i64(slot + layout.SLOT_PUBLISH_NS, kernels.now_ns(1, clock))
+        burden(turn, n)
         kernels.publish(w, 1)
 
 
@@ -143,9 +153,10 @@ def _parked(rounds: int, broken: str, names: tuple[str, ...]) -> Outcome:
         def reader() -> None:
             ends = [Reader(stage.node, name, "r") for name in names]
             table = np.stack([end.words for end in ends])
-            timeout = kernels.park_words(_SHORT_TIMEOUT_NS if broken else _TIMEOUT_NS)
+            timeout = kernels.park_words()
+            timeout[kernels.P_TIMEOUT + 1] = _SHORT_TIMEOUT_NS if broken else _TIMEOUT_NS
             if broken == FIRST_INPUT_ONLY:
-                timeout[2] = 0
+                timeout[kernels.P_HAS_WAITV] = 0
             clock = np.zeros(2, np.int64)
             sleep(
                 table, len(ends), rounds, stage.at(1), address(timeout), address(clock),

@@ -8,6 +8,8 @@
    the fold of all so far; recovery always finds exactly that; no event is overwritten before it was committed; the sink
    gets each output once, whole and in order; everybody ends (no message is stuck).
 
+   Gates that the supervisor detaches are not part of it.
+
    Sizes: INPUTS, MESSAGES an input, BATCH, KILLS. QUIET: an event gives an output or none. NO_OUTPUT: none has one.
    Mutants, each of which must fail: TAG_LAST, RECOVER_NOT, RECOVER_LATE, RELEASE_FIRST, OUTPUT_LAST, ANY_COPY,
    FIRST_REFUSED. */
@@ -112,18 +114,18 @@ recovery:
     next = out_cursor; /* runtime/writer.py: (kernels.W_NEXT, ring.cursor) */
     j = 0;
     do
-    :: j < INPUTS -> at[j] = in_release[j]; j++ /* runtime/reader.py: self.seek(int(self._page.word(layout.READER_CURSOR_AT)[0])) */
+    :: j < INPUTS -> at[j] = in_release[j]; j++ /* runtime/reader.py: self.seek(committed) */
     :: else -> break
     od;
     found = false; step = 0; newer = 0; j = 0;
     do
     :: j < 2 ->
-      /* runtime/state.py: if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published */
+      /* runtime/state_segment.py: if tags[copy] > 0 and self._word(copy, layout.COPY_OUTPUT_AT) == published */
       if
 #ifdef ANY_COPY
       :: tag[j] > step -> found = true; step = tag[j]; newer = j
 #else
-      :: tag[j] > step && copy_output[j] == next -> found = true; step = tag[j]; newer = j /* runtime/state.py: step, newer = max(fits) */
+      :: tag[j] > step && copy_output[j] == next -> found = true; step = tag[j]; newer = j /* runtime/state_segment.py: return max(fits)[1] */
 #endif
       :: else
       fi;
@@ -136,9 +138,13 @@ recovery:
 #ifdef FIRST_REFUSED
       assert(next == 0 && tag[0] == 0 && tag[1] == 0);
 #else
-      assert(next == 0 && tag[0] == 0 && tag[1] <= 1); /* runtime/state.py: if published or tags[0] or tags[1] > 1 or any(reader.cursor for reader in self.inputs): */
+      assert(next == 0 && tag[0] == 0 && tag[1] <= 1); /* runtime/state_segment.py: if published or tags[0] or tags[1] > 1: */
 #endif
-      assert(at[0] == 0 && at[INPUTS - 1] == 0)
+      j = 0;
+      do
+      :: j < INPUTS -> at[j] = 0; j++ /* runtime/state.py: self._resume(number, 0) */
+      :: else -> break
+      od
     fi;
     assert(copy_state[newer] == fold);
     j = 0
@@ -147,10 +153,15 @@ recovery:
   :: j < INPUTS && found ->
     assert(copy_input[newer * INPUTS + j] == counted[j]);
 #ifndef RECOVER_NOT
-    at[j] = copy_input[newer * INPUTS + j]; /* runtime/reader.py: self.words[kernels.R_CURSOR] = self.words[kernels.R_SEEN] = cursor */
+    if
+    :: at[j] > copy_input[newer * INPUTS + j] -> /* only a gate that was detached (or a mutant): its page is ahead */
+      at[j] = copy_input[newer * INPUTS + j] /* runtime/state.py: reader.words[kernels.R_CURSOR] = reader.words[kernels.R_SEEN] = committed */
+    :: else ->
+      at[j] = copy_input[newer * INPUTS + j]; /* runtime/reader.py: self.words[kernels.R_CURSOR] = self.words[kernels.R_SEEN] = cursor */
 #ifndef RECOVER_LATE
-    STORE(in_release[j] = at[j]); /* runtime/reader.py: self._page.word(layout.READER_CURSOR_AT)[0] = cursor */
+      STORE(in_release[j] = at[j]) /* runtime/reader.py: self._page.word(layout.READER_CURSOR_AT)[0] = cursor */
 #endif
+    fi;
 #endif
     j++
   :: else -> break

@@ -160,7 +160,7 @@ active proctype observer() {
     do
     :: s < last ->
       s++;
-      /* runtime/observer.py: atomics.copy_bytes(copy, slot, stride) */
+      /* runtime/kernels.py: atomics.copy_bytes(copy, slot, stride) */
       if
       :: copied = sequence[PLACE(s)]; a = first[PLACE(s)]; b = second[PLACE(s)]
       :: b = second[PLACE(s)]; a = first[PLACE(s)]; copied = sequence[PLACE(s)]
@@ -168,11 +168,11 @@ active proctype observer() {
 #ifdef NO_SECOND_LOOK
       again = s;
 #else
-      again = sequence[PLACE(s)]; /* runtime/observer.py: again = atomics.load_i64(slot + layout.SLOT_SEQUENCE) */
+      again = sequence[PLACE(s)]; /* runtime/kernels.py: again = atomics.load_i64(slot + layout.SLOT_SEQUENCE) */
 #endif
       atomic {
         if
-        :: again == s && copied == s -> /* runtime/observer.py: if again == sequence and atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence: */
+        :: again == s && copied == s -> /* runtime/kernels.py: return again == sequence and atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence */
           assert(a == s && b == s);
           accepted++
         :: else -> overrun++

@@ -38,6 +38,8 @@ HALT_EPOCH_BITS = 16
 HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
 CAREFUL_STEPS = 1024
 START_LIMIT_NS = 120_000_000_000
+EGRESS_QUEUED_MAX_BYTES = 16_384
+EGRESS_HALT_GRACE_NS = HALT_REACTION_NS // 4
 JITTER_MAX_S = 86_400
 
 
@@ -80,5 +82,17 @@ LIMITS: tuple[Limit, ...] = (
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit(
+        "egress_queued",
+        EGRESS_QUEUED_MAX_BYTES,
+        "bytes",
+        "in the kernel, not acknowledged by the venue's host",
+    ),
+    Limit(
+        "egress_halt_grace",
+        EGRESS_HALT_GRACE_NS,
+        "ns",
+        "from a halt until what is queued is cut off with its connection",
+    ),
     Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

@@ -1,10 +1,11 @@
 """The process wall: what the pod gives up before it reads its first request. Each step says why.
 
-Sources: prctl(2), seccomp(2), landlock(7), unshare(2), mlockall(2); linux/seccomp.h, linux/landlock.h.
+Sources: credentials(7), prctl(2), seccomp(2), landlock(7), unshare(2), mlockall(2); linux/seccomp.h, linux/landlock.h.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -97,15 +98,34 @@ def _no_network() -> bool:
     return bool(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def enter(folder: Path) -> list[str]:
-    """Put up every wall that this kernel has; the names of those that stand. No-new-privs and seccomp must."""
-    stood = []
+def become(user: int, group: int) -> list[str]:
+    """Give up root for `user` and `group`, for ever, with no supplementary groups; the walls that stand then.
+
+    What is root's to do is done first: the network goes, and so does the limit on locked memory, since locked the pod's
+    memory shall stay. OSError when the kernel refuses the user.
+    """
+    stood = ["no-network"] if _no_network() else []
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+    _prctl(_PR_SET_DUMPABLE, 0)  # the change of user resets both
+    die_with_parent()
+    return [*stood, "own-user"]
+
+
+def enter(folder: Path, stood: list[str]) -> list[str]:
+    """Put up every wall that this kernel has, beside those that stand; the names of all. No-new-privs and seccomp must."""
+    stood = list(stood)
+    if "no-network" not in stood and _no_network():
+        stood.append("no-network")
     if _prctl(_PR_SET_DUMPABLE, 0):
         stood.append("not-dumpable")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stood.append("no-core")
-    if _no_network():
-        stood.append("no-network")
     if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         stood.append("memory-locked")
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):

@@ -127,7 +127,11 @@ def test_the_pod_has_a_user_of_its_own_that_nobody_else_can_look_into(tmp_path: 
         assert limits.POD_UID_FIRST <= uid < limits.POD_UID_FIRST + limits.POD_UID_COUNT
         assert status["Uid"] == status["Gid"] == [str(uid)] * 4
         assert status["Groups"] == []
-        assert status["CapPrm"] == status["CapEff"] == ["0000000000000000"]
+        locking = 1 << 14  # CAP_IPC_LOCK, the only one that is kept
+        assert int(status["CapPrm"][0], 16) == int(status["CapEff"][0], 16)
+        assert int(status["CapEff"][0], 16) == int(_status(os.getpid())["CapEff"][0], 16) & locking
+        assert ("memory-locked" in node.log("sign")) or not int(status["CapEff"][0], 16)
+        assert int(status["VmLck"][0]) > 1024 or not int(status["CapEff"][0], 16)
         assert status["NoNewPrivs"] == ["1"] and status["Seccomp"] == ["2"]
         key = folder / "ed25519.key"
         assert (folder.stat().st_uid, stat.S_IMODE(folder.stat().st_mode)) == (uid, 0o700)

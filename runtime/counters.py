@@ -64,6 +64,9 @@ COUNTERS: tuple[Counter, ...] = (
     ),
     Counter("quarantined", "messages", "events that killed the actor and were set aside"),
     Counter("ready_ns", "ns", "CLOCK_REALTIME when it was ready"),
+    Counter("held", "count", "turns in which the venue's unacknowledged bytes held an order back"),
+    Counter("received_bytes", "bytes", "bytes that the venue sent, read and set aside"),
+    Counter("unheard", "datagrams", "datagrams that the venue's host refused (ICMP)"),
 )
 OFFSETS: dict[str, int] = {counter.name: 8 * i for i, counter in enumerate(COUNTERS)}
 

@@ -41,6 +41,15 @@ HALT_EPOCH_BITS = 16
 HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
 CAREFUL_STEPS = 1024
 START_LIMIT_NS = 120_000_000_000
+SIGNER_INFLIGHT_MAX = 64
+# The pod imports nothing of ours: a test holds it to these two.
+POD_REMEMBERED_MAX = 1 << 20
+POD_FRAME_MAX_BYTES = 512
+# Numbers that distributions and systemd leave to nobody (60578 to 61183).
+POD_UID_FIRST = 60_600
+POD_UID_COUNT = 500
+EGRESS_QUEUED_MAX_BYTES = 16_384
+EGRESS_HALT_GRACE_NS = HALT_REACTION_NS // 4
 JITTER_MAX_S = 86_400
 
 
@@ -86,5 +95,37 @@ LIMITS: tuple[Limit, ...] = (
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit(
+        "egress_queued",
+        EGRESS_QUEUED_MAX_BYTES,
+        "bytes",
+        "in the kernel, not acknowledged by the venue's host",
+    ),
+    Limit(
+        "egress_halt_grace",
+        EGRESS_HALT_GRACE_NS,
+        "ns",
+        "from a halt until what is queued is cut off with its connection",
+    ),
+    Limit(
+        "signer_inflight",
+        SIGNER_INFLIGHT_MAX,
+        "requests",
+        "to the pod and not yet answered; max_inflight",
+    ),
+    Limit(
+        "pod_remembered",
+        POD_REMEMBERED_MAX,
+        "orders",
+        "whose signatures the pod gives again; older ones it refuses",
+    ),
+    Limit("pod_frame", POD_FRAME_MAX_BYTES, "bytes", "largest frame between proxy and pod"),
+    Limit(
+        "pod_uid_first",
+        POD_UID_FIRST,
+        "uid",
+        "first of the users that pods get where the node is root",
+    ),
+    Limit("pod_uids", POD_UID_COUNT, "uids", "how many of them there are, from pod_uid_first on"),
     Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

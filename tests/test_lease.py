@@ -22,6 +22,7 @@ from nodes import SmallNode, until
 from sovereign.actors import warm
 from sovereign.actors.bus.actor import BusConfig
 from sovereign.messages.time import Tick
+from sovereign.runtime import limits
 from sovereign.runtime.errors import LeaseError
 from sovereign.runtime.host import EXIT_FAILED
 from sovereign.runtime.lease import Lease, is_held
@@ -200,7 +201,10 @@ def test_looking_never_stands_in_the_way_of_a_claim(tmp_path: Path) -> None:
             os.waitpid(pid, 0)
 
 
-def test_an_actor_holds_its_rings_roles_and_is_refused_when_one_is_taken() -> None:
+def test_an_actor_holds_its_rings_roles_and_is_refused_when_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "LEASE_WAIT_NS", 50_000_000)
     assert warm.LOADED  # compiled here, once, and not within the time that a start may take
     held = ["bus.actor", "bus.writer", "source.bus.reader"]
     with SmallNode((Tick,), ("bus", "sovereign.actors.bus.actor:Bus", BusConfig())) as node:
@@ -215,3 +219,15 @@ def test_an_actor_holds_its_rings_roles_and_is_refused_when_one_is_taken() -> No
             assert f"the role {role} is taken" in node.log("bus")
             lease.release()
         node.start(1)
+
+
+def test_a_successor_waits_for_a_holder_that_is_on_its_way_out(tmp_path: Path) -> None:
+    def leave(fd: int) -> None:
+        os.write(fd, b".")
+        time.sleep(0.5)
+        os._exit(0)
+
+    with _holding(tmp_path, leave) as pid:
+        with pytest.raises(LeaseError, match=f"process {pid}"):
+            Lease(tmp_path, ROLE, wait_s=0.05)
+        Lease(tmp_path, ROLE, wait_s=20).release()

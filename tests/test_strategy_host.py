@@ -168,11 +168,15 @@ def test_a_strategy_that_never_returns_does_not_outlive_its_supervisor() -> None
         pid = os.fork()
         if pid == 0:
             os.close(alive_w)
-            run_actor(node.spec, 1, alive_r)
+            try:
+                run_actor(node.spec, 1, alive_r)
+            finally:
+                os._exit(99)
         node.pids[1] = pid
         counters = node.control.counters(1)
         until(lambda: counters["phase"] == counting.RUNNING)
         _feed(writer, range(1, 2))
+        until(lambda: counters["hand_sequence"] == 1)
         os.close(alive_w)
         assert node.reap(1) == -signal.SIGKILL
         assert "the supervisor is gone" in node.log("s") and "does not end" in node.log("s")

@@ -19,6 +19,7 @@ SECOND_FIRST = "the second published before the first"
 NO_GATE = "the writer minds no gate"
 COMMIT_FIRST = "the gate commits before it reads"
 ONE_GATE = "the writer minds only the first gate"
+ATTACHED = 24
 _WORD, _LINE = types.int64, types.int64[::1]
 
 
@@ -122,10 +123,13 @@ def _one_ring(
             end = Writer(stage.node, "x")
             if broken in (NO_GATE, ONE_GATE):
                 end.words[kernels.W_GATES] = int(broken == ONE_GATE)
+            while any(stage.said(ATTACHED + place) == 0 for place in range(readers)):
+                pass  # a writer that minds no gate would be far ahead, and the reader refused
             write(end.words, rounds, batch, broken == PUBLISH_FIRST, broken == ONE_BY_ONE)
 
         def reader(place: int) -> None:
             end = Reader(stage.node, "x", names[place])
+            atomics.store_release(stage.at(ATTACHED + place), 1)
             read(end.words, rounds, batch, broken == COMMIT_FIRST, again, stage.at(place))
 
         stage.run(writer, *(lambda place=i: reader(place) for i in range(readers)))

@@ -36,6 +36,9 @@ HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
 CAREFUL_STEPS = 1024
 START_LIMIT_NS = 120_000_000_000
 JITTER_MAX_S = 86_400
+INGRESS_MAX_CHANNELS = 64
+INGRESS_MAX_JUMP = 10_000_000
+CAPTURE_MAX_INTERFACES = 4096
 
 
 class Limit(NamedTuple):
@@ -74,5 +77,12 @@ LIMITS: tuple[Limit, ...] = (
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit(
+        "ingress_channels", INGRESS_MAX_CHANNELS, "channels", "whose numbers one ingress follows"
+    ),
+    Limit(
+        "ingress_jump", INGRESS_MAX_JUMP, "numbers", "a longer jump forward needs a second packet"
+    ),
+    Limit("capture_interfaces", CAPTURE_MAX_INTERFACES, "interfaces", "of a pcapng section"),
     Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

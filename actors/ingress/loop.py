@@ -130,7 +130,7 @@ def _step(
     frame = atomics.load_i64(state + _FRAME_AT)
     first, produced, size = frame, np.int64(0), np.int64(0)
     shift = frame if live else np.int64(0)
-    capacity = w[kernels.W_CAPACITY]
+    capacity, made = w[kernels.W_CAPACITY], np.int64(0)
     free = kernels.room(w, max(capacity // 2, min(g[G_MOST], capacity)))
     while frame < due and frame - first < g[G_BATCH] and produced < free:
         now = kernels.now_ns(0, c[C_CLOCK_AT])
@@ -147,7 +147,8 @@ def _step(
             produced += made
         size += length[at]
         frame += 1
-    if frame == first and g[G_DROP_AT] == 0:
+    never_sure = made == claim.TOO_SMALL and capacity < g[G_MOST]
+    if frame == first and (g[G_DROP_AT] == 0 or never_sure):  # an empty ring will tell if it fits
         count(c[C_WAITS_AT], 1)
         return 0
     if frame == first:  # given up, counted, and seen as a gap when the next one is decoded

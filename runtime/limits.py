@@ -51,6 +51,9 @@ POD_UID_COUNT = 500
 EGRESS_QUEUED_MAX_BYTES = 16_384
 EGRESS_HALT_GRACE_NS = HALT_REACTION_NS // 4
 JITTER_MAX_S = 86_400
+INGRESS_MAX_CHANNELS = 64
+INGRESS_MAX_JUMP = 10_000_000
+CAPTURE_MAX_INTERFACES = 4096
 
 
 class Limit(NamedTuple):
@@ -127,5 +130,12 @@ LIMITS: tuple[Limit, ...] = (
         "first of the users that pods get where the node is root",
     ),
     Limit("pod_uids", POD_UID_COUNT, "uids", "how many of them there are, from pod_uid_first on"),
+    Limit(
+        "ingress_channels", INGRESS_MAX_CHANNELS, "channels", "whose numbers one ingress follows"
+    ),
+    Limit(
+        "ingress_jump", INGRESS_MAX_JUMP, "numbers", "a longer jump forward needs a second packet"
+    ),
+    Limit("capture_interfaces", CAPTURE_MAX_INTERFACES, "interfaces", "of a pcapng section"),
     Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

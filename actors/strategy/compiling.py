@@ -7,6 +7,7 @@ nothing. `tests/test_strategy_compiled.py` pins that convention for the locked N
 
 from __future__ import annotations
 
+import dis
 from typing import Any, NamedTuple
 
 import numba
@@ -16,6 +17,8 @@ from numba import types
 from numba.core import cgutils
 
 from sovereign.actors.strategy.api import Handler, Strategy, _where
+from sovereign.runtime.author import is_theirs
+from sovereign.runtime.compile_error import reason_and_place
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.jit import intrinsic, njit
 
@@ -92,17 +95,39 @@ def compile_handlers(strategy: type[Strategy]) -> tuple[Compiled, ...]:
         try:
             dispatcher: Any = njit(handler.function)
             dispatcher.compile(signature)
-        except numba.core.errors.NumbaError as error:
+        except (
+            Exception
+        ) as error:  # Numba's own errors, and what escapes it: KeyError for a field's name
+            reason, place = _reason(handler, error)
             raise PluginError(
                 f"strategy {strategy.__name__} does not compile: {handler.name}",
-                where=_where(handler.function),
-                got=str(error).strip(),
+                where=place or _where(handler.function),
+                got=reason.replace("\n", "\n    "),
                 hint="mend it, or set `compiled = False` on the class to run it as plain Python",
             ) from error
         result = dispatcher.overloads[signature.args]
         address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
         made.append(Compiled(handler, int(address), dispatcher))
     return tuple(made)
+
+
+def _reason(handler: Handler, error: Exception) -> tuple[str, str]:
+    """Why a handler does not compile, and `file:line` where that is known."""
+    if not isinstance(error, KeyError):
+        return reason_and_place(error, is_theirs)
+    field = str(error.args[0])
+    code = handler.function.__code__
+    lines = [
+        one.positions.lineno
+        for one in dis.get_instructions(code)
+        if one.opname in ("LOAD_ATTR", "STORE_ATTR", "LOAD_METHOD")
+        and one.argval == field
+        and one.positions is not None
+    ]
+    return (
+        f"no message of it has a field {field!r}",
+        f"{code.co_filename}:{lines[0]}" if lines else "",
+    )
 
 
 T_TYPE, T_ADDRESS, T_OUT_TYPE, T_OUT_BYTES, T_MOST = range(5)

@@ -14,7 +14,9 @@ import click
 
 @click.command("chaos", epilog="Exit codes: 0 nothing lost or repeated; 1 something was; 5 no run.")
 @click.option("--seed", default=1, show_default=True, help="Decides who dies, when and how.")
-@click.option("--kills", default=200, show_default=True, help="How many.")
+@click.option(
+    "--kills", type=click.IntRange(min=1), default=200, show_default=True, help="How many."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(seed: int, kills: int, as_json: bool) -> None:
     """Kill a bus and a strategy again and again, and check what comes out of them.

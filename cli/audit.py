@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+SEQUENCE = click.IntRange(min=1)
 EPILOG = "Exit codes: 0 sound; 1 tampered; 2 wrong use; 5 could not be checked."
 
 
@@ -21,7 +22,7 @@ def command() -> None:
     """
 
 
-def _nothing(folder: Path) -> None:
+def _nothing(folder: Path) -> NoReturn:
     click.echo(f"could not be checked: {folder} holds no archive", err=True)
     click.echo("  fix: name the folder that `sovereign up` printed in its last line", err=True)
     raise SystemExit(5)
@@ -51,7 +52,6 @@ def verify(folder: Path, as_json: bool) -> None:
             click.echo(f"could not be checked: {error}", err=True)
             raise SystemExit(5) from error
         _nothing(folder)
-        return
     if as_json:
         click.echo(json.dumps({"sound": verdict.sound, **to_builtins(verdict)}, indent=2))
         raise SystemExit(0 if verdict.sound else 1)
@@ -72,21 +72,43 @@ def verify(folder: Path, as_json: bool) -> None:
     raise SystemExit(0 if verdict.sound else 1)
 
 
+def _unreadable(path: Path, why: str) -> NoReturn:
+    click.echo(f"could not be read: {path}: {why}", err=True)
+    click.echo("  fix: `sovereign audit verify` says what else is damaged", err=True)
+    raise SystemExit(5)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """One manifest, with the keys that are read here; exit code 5 when it is none."""
+    needed = {"ring": str, "first_sequence": int, "last_sequence": int, "types": list}
+    needed |= {"first_publish": str, "recovered": bool}
+    try:
+        said = json.loads(path.read_text())
+    except ValueError as error:
+        _unreadable(path, f"it is no manifest: {error}")
+    if not isinstance(said, dict):
+        _unreadable(path, "it is no manifest: no JSON object")
+    wrong = [key for key, kind in needed.items() if not isinstance(said.get(key), kind)]
+    if wrong:
+        _unreadable(path, f"it is no manifest: {', '.join(wrong)} missing, or of another type")
+    return dict(said)
+
+
 def _manifests(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    found = []
-    for path in sorted(folder.glob("*/g*/*.json")):
-        try:
-            found.append((path, json.loads(path.read_text())))
-        except ValueError as error:
-            click.echo(f"could not be read: {path} is no manifest: {error}", err=True)
-            click.echo("  fix: `sovereign audit verify` says what else is damaged", err=True)
-            raise SystemExit(5) from error
-    if not found:
+    """Every manifest of an archive, generation by generation."""
+    paths = sorted(folder.glob("*/g*/*.json"), key=lambda one: (_generation(one), one))
+    if not paths:
         _nothing(folder)
-    return found
+    return [(path, _manifest(path)) for path in paths]
 
 
-@command.command("ls")
+def _generation(manifest: Path) -> int:
+    """Which making of the rings a segment is of: its folder says."""
+    number = manifest.parent.name[1:]
+    return int(number) if number.isdecimal() else -1
+
+
+@command.command("ls", epilog="Exit codes: 0 listed; 2 wrong use; 5 could not be read.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def ls(folder: Path, as_json: bool) -> None:
@@ -113,23 +135,51 @@ def ls(folder: Path, as_json: bool) -> None:
         )
 
 
-@command.command("show")
+@command.command(
+    "show", epilog="Exit codes: 0 shown; 2 wrong use; 4 no such ring; 5 could not be read."
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("ring")
-@click.option("--from", "first", default=1, show_default=True, help="First sequence.")
-@click.option("--count", default=10, show_default=True, help="How many records.")
-def show(folder: Path, ring: str, first: int, count: int) -> None:
+@click.option(
+    "--from", "first", type=SEQUENCE, default=1, show_default=True, help="First sequence."
+)
+@click.option("--count", type=SEQUENCE, default=10, show_default=True, help="How many records.")
+@click.option("--generation", type=SEQUENCE, help="Which making of the rings; the newest.")
+def show(folder: Path, ring: str, first: int, count: int, generation: int | None) -> None:
     """Print records of a ring, decoded by the layouts in its manifest; one JSON object a line.
 
     \b
     Example: sovereign audit show archive/demo taker --from 1 --count 3
+
+    Sequences begin anew with each generation of the rings.
     """
     from sovereign.actors.auditor.decode import records
+    from sovereign.runtime.errors import SovereignError
 
-    manifests = [(path, said) for path, said in _manifests(folder) if said["ring"] == ring]
+    all_of_them = _manifests(folder)
+    of_ring = [one for one in all_of_them if one[1]["ring"] == ring]
+    known = {said["ring"] for _, said in all_of_them}
+    if not of_ring:
+        expected = ", ".join(sorted(known))
+        raise SovereignError(f"no ring is named {ring!r}", expected=expected, exit_code=4)
+    made = sorted({_generation(path) for path, _ in of_ring})
+    chosen = made[-1] if generation is None else generation
+    manifests = [one for one in of_ring if _generation(one[0]) == chosen]
     if not manifests:
-        known = ", ".join(sorted({said["ring"] for _, said in _manifests(folder)}))
-        click.echo(f"no ring is named {ring!r}; there are {known}", err=True)
-        raise SystemExit(4)
-    for record in records(manifests, first, count):
-        click.echo(json.dumps(record))
+        expected = ", ".join(map(str, made))
+        raise SovereignError(
+            f"ring {ring} has no generation {chosen}", expected=expected, exit_code=4
+        )
+    last = manifests[-1][1]["last_sequence"]
+    if first > last:
+        raise SovereignError(
+            f"ring {ring} ends before sequence {first}",
+            got=f"the last one of generation {chosen} is {last}",
+            hint=f"--generation: {', '.join(map(str, made))}" if len(made) > 1 else "",
+            exit_code=2,
+        )
+    try:
+        for record in records(manifests, first, count):
+            click.echo(json.dumps(record))
+    except (ValueError, KeyError, TypeError, EOFError) as error:  # a cut segment, a wrong layout
+        _unreadable(manifests[0][0].parent, f"a segment or its manifest is damaged: {error}")

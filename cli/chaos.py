@@ -16,7 +16,9 @@ EPILOG = "Exit codes: 0 nothing lost or repeated; 1 something was; 5 no run."
 
 @click.command("chaos", epilog=EPILOG)
 @click.option("--seed", default=1, show_default=True, help="Decides who dies, when and how.")
-@click.option("--kills", default=200, show_default=True, help="How many.")
+@click.option(
+    "--kills", type=click.IntRange(min=1), default=200, show_default=True, help="How many."
+)
 @click.option(
     "--scenario",
     type=click.Choice(["chain", "node", "all"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,8 +27,29 @@ def command(keep: Path | None) -> None:
     \b
     Example: sovereign demo
     """
+    if keep is not None:
+        code = _show(keep.absolute())
+        click.echo(f"archive: {keep / 'archive'} (try: sovereign audit ls {keep / 'archive'})")
+        raise SystemExit(code)
+    folder = Path(tempfile.mkdtemp(prefix="sovereign-demo-"))
+    try:
+        code = _show(folder)
+        if code == 1:
+            click.echo(f"what is not sound stays for a look: {folder}", err=True)
+        else:
+            click.echo("its archive is removed; `sovereign demo --keep DIR` keeps it")
+    except BaseException:
+        code = 5
+        raise
+    finally:
+        if code != 1:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise SystemExit(code)
+
+
+def _show(folder: Path) -> int:
+    """Run the node with its files in `folder`, and print what it did; the exit code."""
     began = time.monotonic()
-    folder = (keep or Path(tempfile.mkdtemp(prefix="sovereign-demo-"))).absolute()
     topology = EXAMPLES / "cme.toml"
     if not (EXAMPLES / "../../shared/data/market/cme").resolve().is_dir():
         topology = EXAMPLES / "demo.toml"
@@ -46,22 +69,24 @@ def command(keep: Path | None) -> None:
 
     click.echo("\nlatency by hop, at full replay speed (queues included):")
     click.echo(summary(done["actors"]))
-    took = time.monotonic() - began
-    click.echo(f"\ndone in {took:.1f} s; archive: {archive} (try: sovereign audit ls {archive})")
-    raise SystemExit(0 if sound and right == orders == signer["signed"] else 1)
+    click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
+    return 0 if sound and right == orders == signer["signed"] else 1
 
 
 def _run(topology: Path, folder: Path) -> dict[str, Any]:
-    """`sovereign up --until-idle` in a process of its own; its JSON summary."""
+    """`sovereign up --until-idle` in a session of its own; its JSON summary. Signals are passed on: it ends in order."""
     command_line = [
-        sys.executable, "-P", "-m", "sovereign.cli.main", "up", str(topology), "--until-idle", "--json",
+        sys.executable, "-P", "-m", "sovereign", "up", str(topology), "--until-idle", "--json",
         "--set", f'node.archive_dir="{folder}/archive"', "--set", f'node.run_dir="{folder}/run"',
     ]  # fmt: skip
     click.echo(f"$ sovereign up {topology} --until-idle", err=True)
-    done = subprocess.run(command_line, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: done.send_signal(number))
+    said, _ = done.communicate()
     if done.returncode != 0:
         raise SystemExit(done.returncode)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(said)
     return found
 
 
@@ -82,15 +107,18 @@ def _verified(archive: Path) -> bool:
 
 
 def _signatures(archive: Path) -> tuple[int, int]:
-    """Orders in the archive, and how many of their signatures verify."""
+    """Orders of the newest run in the archive, and how many of their signatures verify."""
     import numpy as np
 
     from sovereign.cli.signatures import verifies
     from sovereign.messages.orders import NewOrder, SignedOrder
     from sovereign.runtime import layout
+    from sovereign.runtime.estate import GENERATION_FILE
 
     orders = right = 0
-    for file in sorted(archive.glob("*/g*/*.npy")):
+    # A folder that was kept holds earlier runs too.
+    newest = int((archive / GENERATION_FILE).read_text())
+    for file in sorted(archive.glob(f"*/g{newest:010d}/*.npy")):
         slots = np.load(file, mmap_mode="r")
         orders += int((slots["type_id"] == NewOrder.type_id).sum())
         mine = np.ascontiguousarray(slots[slots["type_id"] == SignedOrder.type_id])

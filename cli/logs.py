@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from sovereign.cli.complete import actors, nodes
+
 
 def _entries(files: list[Path], seen: dict[Path, int]) -> list[tuple[str, str]]:
     """(timestamp, line) of what was appended since the last look."""
@@ -33,22 +35,27 @@ def _stamp(line: str) -> str:
 
 
 def readable(line: str) -> str:
-    """A JSON line for people; any other as it is."""
+    """A JSON line for people; any other as it is. Frames of ours are left out where the reason says all (`told`)."""
     try:
         said: dict[str, Any] = json.loads(line)
     except ValueError:
         return line
     head = [str(said.pop(key, "")) for key in ("timestamp", "level", "actor", "event")]
-    trace = said.pop("exception", "")
+    reason, author = str(said.pop("reason", "")), str(said.pop("author", ""))
+    trace = str(said.pop("exception", ""))
+    enough = bool(said.pop("error", "")) or bool(author)
     rest = " ".join(f"{key}={value}" for key, value in said.items())
-    text = f"{head[0]} {head[1]:<7} {head[2]:<12} {head[3]} {rest}".rstrip()
-    return f"{text}\n{trace}" if trace else text
+    event = f"{head[3]}: {reason}" if reason else head[3]
+    text = f"{head[0]} {head[1]:<7} {head[2]:<12} {event} {rest}".rstrip()
+    return "\n".join(
+        [text, *([author] if author else []), *([trace] if trace and not enough else [])]
+    )
 
 
 @click.command("logs", epilog="Exit codes: 0 shown; 3 no node; 4 no such actor.")
-@click.argument("actor", required=False)
+@click.argument("actor", required=False, shell_complete=actors)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is appended.")
-@click.option("--node", help="Which node, when there are several.")
+@click.option("--node", shell_complete=nodes, help="Which node, when there are several.")
 @click.option("--json", "as_json", is_flag=True, help="The JSON lines as they stand in the files.")
 def command(actor: str | None, follow: bool, node: str | None, as_json: bool) -> None:
     """Show the logs of a node, also of one that has ended.

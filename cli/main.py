@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
+import os
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from sovereign import __version__
+from sovereign.cli import early
 
 VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start a node from its topology file."),
@@ -74,6 +78,8 @@ class Verbs(click.Group):
             hint = f"  did you mean {close!r}?" if close else "  `sovereign --help` lists the verbs"
             click.echo(f"no verb is named {args[0]!r}\n{hint}", err=True)
             raise SystemExit(2)
+        if args and args[0] != "up":  # it minds signals without a gap, since it makes things
+            early.release()
         return super().resolve_command(ctx, args)
 
 
@@ -87,26 +93,72 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """The entry point; a SovereignError becomes its text on stderr and its exit code."""
+def _tell(what: str, code: int, **more: str) -> None:
+    """With `--json` a failure is an object too, on stdout; the text for people stands on stderr in any case."""
+    if "--json" in sys.argv[1:]:
+        click.echo(json.dumps({"error": {"what": what, **more, "exit_code": code}}, indent=2))
+
+
+def _refused(error: OSError) -> int:
+    """The host's own word, and where; 5."""
+    what = f"the host refused: {error.strerror or error}"
+    where = str(error.filename or "")
+    click.echo(what + (f"\n  where: {where}" if where else ""), err=True)
+    _tell(what, 5, where=where)
+    return 5
+
+
+def _run() -> int:
+    """The verb's exit code; every error that is not its own becomes text on stderr."""
     from sovereign.runtime.errors import SovereignError
 
+    stdout = sys.stdout
     try:
-        cli()
+        code = cli.main(prog_name="sovereign", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SystemExit as ended:
+        if sys.stdout is not stdout:  # click's way to say that the reader has enough: `| head`
+            return 141
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        _tell(error.format_message(), error.exit_code)
+        return error.exit_code
     except SovereignError as error:
         click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        said = {k: getattr(error, k) for k in ("where", "got", "expected", "hint")}
+        _tell(error.what, error.exit_code, **said)
+        return error.exit_code
     except OSError as error:
-        click.echo(f"the host refused: {error.strerror or error}", err=True)
-        if error.filename:
-            click.echo(f"  where: {error.filename}", err=True)
-        sys.exit(5)
+        return _refused(error)
     except Exception:
-        import traceback
-
         traceback.print_exc()
         click.echo("this is a mistake of sovereign itself: please report the lines above", err=True)
-        sys.exit(5)
+        return 5
+
+
+def _flushed(code: int) -> int:
+    """Write what is still in hand. What cannot be written is no success, and no traceback of the interpreter's end."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), number)
+            code = 141 if isinstance(error, BrokenPipeError) else code or 5
+    return code
+
+
+def main() -> None:
+    """The entry point; a SovereignError becomes its text on stderr and its exit code."""
+    early.guard()
+    try:
+        code = _run()
+    except OSError as error:  # stdout is full, and so the error's object has no place either
+        code = 141 if isinstance(error, BrokenPipeError) else 5
+    sys.exit(_flushed(code))
 
 
 if __name__ == "__main__":

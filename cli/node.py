@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ def run_dir_of(name: str | None, *, dead_too: bool = False) -> Path:
     if name is not None:
         if name in nodes:
             return nodes[name]
+        close = difflib.get_close_matches(name, nodes, 1)
         raise SovereignError(
             f"node {name} is not running",
             got=", ".join(nodes) or "nothing runs",
-            hint="`sovereign up FILE` starts a node",
+            hint=f"did you mean {close[0]!r}?" if close else "`sovereign up FILE` starts a node",
             exit_code=3,
         )
     if not live and nodes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import click
+
+from sovereign.cli.complete import nodes
+from sovereign.cli.numbers import Seconds
 
 
 def wait_ready(run_dir: Path, timeout_s: float) -> float:
@@ -36,16 +40,29 @@ def wait_ready(run_dir: Path, timeout_s: float) -> float:
 
 
 @click.command("ready", epilog="Exit codes: 0 every actor runs; 3 nothing runs; 5 not in time.")
-@click.option("--timeout", "timeout_s", default=30.0, show_default=True, help="Seconds to wait.")
-@click.option("--node", help="Which node, when several run.")
-def command(timeout_s: float, node: str | None) -> None:
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=Seconds(),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
+@click.option("--node", shell_complete=nodes, help="Which node, when several run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(timeout_s: float, node: str | None, as_json: bool) -> None:
     """Wait until every actor's loop is warm and runs.
 
     \b
     Example: sovereign ready --timeout 5
+
+    With --json: {"node", "took_s"}.
     """
     from sovereign.cli.node import run_dir_of
 
     run_dir = run_dir_of(node)
     took = wait_ready(run_dir, timeout_s)
-    click.echo(f"node {run_dir.name} is ready after {took:.2f} s")
+    if as_json:
+        click.echo(json.dumps({"node": run_dir.name, "took_s": round(took, 3)}, indent=2))
+    else:
+        click.echo(f"node {run_dir.name} is ready after {took:.2f} s")

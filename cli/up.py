@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sovereign.cli import early
+from sovereign.cli.log_tail import LogTail
+from sovereign.cli.logs import readable
+from sovereign.cli.numbers import Seconds
+
+if TYPE_CHECKING:
+    from sovereign.runtime.supervisor import Supervisor
+
 EPILOG = (
-    "Exit codes: 0 ended as asked; 2 wrong use, wrong file, or the node is already up; "
-    "5 an actor could not be kept, the node ended halted (--until-idle, --for), or the host refused."
+    "Exit codes: 0 ended as asked; 2 wrong use, wrong file, the node is already up, or its rings are of another "
+    "topology; 5 an actor could not be kept, the node ended halted (--until-idle, --for), or the host refused; 130 or 143 stopped by SIGINT or SIGTERM before "
+    "every actor ran."
 )
 
 
 @click.command("up", epilog=EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--detach", is_flag=True, help="Go to the background once every actor runs.")
-@click.option("--for", "seconds", type=float, default=0.0, metavar="S", help="End after S seconds.")
+@click.option("--for", "seconds", type=Seconds(), default=0.0, metavar="S", help="End after S s.")
 @click.option(
     "--until-idle", is_flag=True, help="End when the sources are done and all is handled."
 )
@@ -45,7 +54,8 @@ def command(
     \b
     Example: sovereign up topology.toml --until-idle
 
-    With --json, at the end: {"node", "seconds", "archive", "fatal", "actors": [as in `ps --json`]}.
+    With --json, at the end: {"node", "seconds", "archive", "fatal", "actors": [as in `ps --json`],
+    "refused": {actor: {rule: count}}, "warnings": {actor: [text]}}.
     """
     from sovereign.topology.load import examine
     from sovereign.topology.mistake import render
@@ -65,79 +75,73 @@ def command(
         click.echo(f"{file}: sound; nothing was started")
         return
     if detach:
-        _detach(spec.run_dir)
+        from sovereign.cli.detach import detach as in_background
+
+        in_background(spec.run_dir)
         return
     from sovereign.runtime.supervisor import Options, Supervisor
 
-    began = time.monotonic()
-    options = Options(seconds=seconds, until_idle=until_idle, fresh=fresh, resume_by=resume_by)
-    supervisor = Supervisor(spec, options, lambda text: click.echo(text, err=True))
-    click.echo(f"node {spec.name}: {len(spec.actors)} actors, Ctrl-C ends it", err=True)
+    began, tail = time.monotonic(), LogTail(spec.run_dir)
+    by = "Ctrl-C" if sys.stderr.isatty() else f"`sovereign down {spec.name}`"
+    options = Options(
+        seconds=seconds, until_idle=until_idle, fresh=fresh, resume_by=resume_by, ended_by=by
+    )
+    supervisor = Supervisor(spec, options, _say)
     rows = supervisor.run()
+    early.release()  # a Ctrl-C from here on only cuts the summary short
+    if supervisor.signals and not supervisor.ran:
+        _say("stopped before it ran")
+        raise SystemExit(early.exit_code(supervisor.signals[0]))
     took = time.monotonic() - began
+    refused = _refusals(supervisor, rows)
+    fatal = {reason.partition(":")[0] for reason in supervisor.fatal}
+    warnings = {
+        row["actor"]: told
+        for row in rows
+        if (told := tail.warnings(row["actor"], failed=row["actor"] in fatal))
+    }
     if as_json:
         found: dict[str, Any] = {"node": spec.name, "seconds": round(took, 3)}
         found |= {"archive": str(spec.archive_dir), "fatal": supervisor.fatal, "actors": rows}
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps({**found, "refused": refused, "warnings": warnings}, indent=2))
     else:
-        from sovereign.cli.tables import summary
-
-        click.echo(summary(rows))
-        done = sum(row["counters"]["outputs"] for row in rows)
-        click.echo(f"{done} messages in {took:.1f} s; archive: {spec.archive_dir}")
+        _print(rows, refused, f"{took:.1f} s; archive: {spec.archive_dir}")
+    for actor, texts in warnings.items():
+        for text in texts:
+            _say(f"{actor}: {text}")
     for reason in supervisor.fatal:
-        click.echo(f"could not be kept: {reason}", err=True)
-        click.echo(_last_error(spec.run_dir, reason.partition(":")[0]), err=True)
+        _say(f"could not be kept: {reason}")
+        name = reason.partition(":")[0]
+        last = tail.last_error(name)
+        _say(readable(last) if last else f"(`sovereign logs {name}` has no error of this run)")
     halted = supervisor.ended_halted and (until_idle or seconds > 0)
     if halted:
-        click.echo("the node was halted when it ended: what it made did not leave it", err=True)
+        _say("the node was halted when it ended: what it made did not leave it")
     raise SystemExit(5 if supervisor.fatal or halted else 0)
 
 
-def _last_error(run_dir: Path, actor: str) -> str:
-    """What the actor's log says last of why it failed, for people."""
-    from sovereign.cli.logs import readable
+def _print(rows: list[dict[str, Any]], refused: dict[str, dict[str, int]], end: str) -> None:
+    """The summary for people."""
+    from sovereign.cli.notes import notes
+    from sovereign.cli.tables import summary
 
-    file = run_dir / "logs" / f"{actor}.log"
-    lines = file.read_text().splitlines() if file.exists() else []
-    errors = [line for line in lines if '"level": "error"' in line]
-    return readable(errors[-1]) if errors else f"(nothing in {file})"
+    click.echo(summary(rows))
+    for line in notes(rows, refused):
+        click.echo(line)
+    done = sum(row["counters"]["outputs"] for row in rows)
+    click.echo(f"{done} messages published by all actors in this run of {end}")
 
 
-def _detach(run_dir: Path) -> None:
-    """Start the same command in a session of its own, and wait until the node is ready."""
-    from sovereign.cli.ready import wait_ready
-    from sovereign.runtime.errors import SovereignError
-    from sovereign.runtime.rundir import holder
+def _refusals(supervisor: Supervisor, rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """By actor and rule, as far as the rings still hold them: their names may be gone, our mapping is not."""
+    from sovereign.cli.notes import rules_of
 
-    if (pid := holder(run_dir)) is not None:
-        raise SovereignError(
-            f"node {run_dir.name} is already up",
-            where=str(run_dir),
-            got=f"process {pid} runs it",
-            hint="`sovereign ps` shows it; `sovereign down` ends it",
-            exit_code=2,
-        )
-    logs = run_dir / "logs"
-    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    arguments = [one for one in sys.argv[1:] if one != "--detach"]
-    with (logs / "up.log").open("ab") as log:
-        said_at = log.tell()
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sovereign.cli.main", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    while holder(run_dir) is None and child.poll() is None:
-        time.sleep(0.01)
-    try:
-        wait_ready(run_dir, 60.0)
-    except SovereignError as error:
-        if error.exit_code != 3:
-            raise
-        code = child.wait()  # it ended before it was ready: what it said and its exit code are ours
-        click.echo((logs / "up.log").read_bytes()[said_at:].decode(errors="replace"), err=True)
-        raise SystemExit(code or 5) from None
-    click.echo(f"node {run_dir.name} is up, process {child.pid}; `sovereign down` ends it")
+    rings, since_ns = supervisor.view.rings, supervisor.started_ns
+    refused = [row["actor"] for row in rows if row["counters"]["refused"]]
+    return {actor: rules_of(rings[actor], since_ns) for actor in refused if actor in rings}
+
+
+def _say(text: str) -> None:
+    """To stderr; whoever closed it (`2>&1 | head`) does not end the node by that."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)

@@ -81,8 +81,8 @@ class Estate:
     made: tuple[str, ...]
 
     def take_back(self) -> None:
-        """Remove what was made by this run."""
-        for name in self.made:
+        """Remove what was made by this run, the node's page first (see `_finish_removal`)."""
+        for name in reversed(self.made):
             unlink(name)
 
 
@@ -110,6 +110,7 @@ def _fits(spec: NodeSpec, wanted: RingSpec) -> int:
                 got="; ".join(different),
                 expected="the layout of this topology",
                 hint="`sovereign up --fresh FILE` seals what it holds, then makes it anew",
+                exit_code=2,
             )
         return ring.generation
     finally:
@@ -166,6 +167,7 @@ def settle(spec: NodeSpec) -> Estate:
             f"rings of an earlier run stand, and of this topology {', '.join(missing)} is not among them",
             where=f"/dev/shm{segment_name(spec.name)}.*",
             hint="`sovereign up --fresh FILE` seals what they hold, then makes them anew",
+            exit_code=2,
         )
     try:
         found = [_fits(spec, ring) for name, ring in wanted.items() if name in present]
@@ -176,7 +178,7 @@ def settle(spec: NodeSpec) -> Estate:
                 made.append(name)
         _node_page(spec, present, made)
     except BaseException:
-        for name in made:
+        for name in reversed(made):
             unlink(name)
         raise
     return Estate(generation, bool(found), tuple(made))

@@ -24,6 +24,7 @@ from typing import Any
 from sovereign.runtime import counters as counting
 from sovereign.runtime import kernels, limits
 from sovereign.runtime.actor import Actor
+from sovereign.runtime.author import told
 from sovereign.runtime.control import Control, own_counters
 from sovereign.runtime.errors import (
     InputError,
@@ -267,10 +268,10 @@ def _live(node: NodeSpec, index: int, alive_fd: int, options: StartOptions) -> i
         host.settle()  # recovery stores the cursors before anything is claimed
         actor.setup()
     except SovereignError as error:
-        log.error("cannot start", reason=str(error), exc_info=error.__cause__ is not None)
+        log.error("cannot start", **told(error))
         return _end(host, EXIT_CONFIG if isinstance(error, _LASTING) else EXIT_FAILED)
-    except BaseException:
-        log.exception("cannot start")
+    except BaseException as error:
+        log.error("cannot start", **told(error))
         return _end(host, EXIT_FAILED)
     gc.freeze()
     loop = _Loop(host, actor)
@@ -286,13 +287,12 @@ def _live(node: NodeSpec, index: int, alive_fd: int, options: StartOptions) -> i
 def _conclude(host: Host, actor: Actor, error: BaseException | None) -> int:
     """Close the actor and say how it ended."""
     if error is not None:
-        reason = str(error) or type(error).__name__
-        host.log.error("failed", reason=reason, exc_info=(type(error), error, error.__traceback__))
+        host.log.error("failed", **told(error))
         return _end(host, EXIT_FAILED)
     try:
         actor.close()
-    except Exception:
-        host.log.exception("failed while closing")
+    except Exception as failed:
+        host.log.error("failed while closing", **told(failed))
         return _end(host, EXIT_FAILED)
     host.log.info("stopped")
     host.counters["phase"] = counting.STOPPED

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ _context = multiprocess.get_context("forkserver")
 def warm() -> None:
     """Start the forkserver now, so that it loads while the caller does something else. Idempotent."""
     _context.set_forkserver_preload(list(PRELOAD))
-    # A closed terminal must not take the forkserver (and with it every restart) away; exec keeps an ignored signal ignored.
+    # A closed terminal must not take the forkserver (and with it every restart) away, nor a Ctrl-C, which reaches it while
+    # it still loads: exec keeps an ignored signal ignored, and a blocked one blocked. Our own Ctrl-C just waits.
+    multiprocess.resource_tracker.ensure_running()  # it unblocks the signal, so it comes first
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     kept = None
     with contextlib.suppress(
         ValueError
@@ -58,6 +62,41 @@ def warm() -> None:
     finally:
         if kept is not None:
             signal.signal(signal.SIGHUP, kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+class Loading:
+    """The forkserver on its way: forking waits until it has loaded, which takes a minute where nothing is compiled yet.
+
+    A thread waits for it with a process that does nothing, so that the caller may mind signals meanwhile.
+    """
+
+    def __init__(self) -> None:
+        warm()
+        self._thread = threading.Thread(target=self._wait, name="loading", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _wait() -> None:
+        with contextlib.suppress(OSError, EOFError):  # it died: whoever forks next starts another
+            first = _context.Process(target=_nothing)
+            first.start()
+            first.join()
+
+    def done(self, wait_s: float) -> bool:
+        """Whether actors can be forked now; waits for it, `wait_s` at most."""
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """End the forkserver, loaded or not: nobody is to be forked."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(multiprocess.forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        self._thread.join(5)
+
+
+def _nothing() -> None:
+    """What the first process does."""
 
 
 def become_subreaper() -> None:
@@ -94,8 +133,9 @@ def _housekeeping(spec: NodeSpec) -> None:
 def _child(spec: NodeSpec, index: int, alive: Any, options: StartOptions) -> None:
     """What the forked process does before it is an actor."""
     os.setsid()
-    for number in (signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `warm`
     name = spec.actors[index].name
     said = os.open(
         spec.run_dir / "logs" / f"{name}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600

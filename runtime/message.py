@@ -11,6 +11,7 @@ nothing else, so two processes agree exactly when their layouts do. Reading is p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import typing
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import numpy as np
 
 from sovereign.runtime.errors import SovereignError
 
-__all__ = ["Message", "dtype_of", "layout_of"]
+__all__ = ["Message", "dtype_of", "layout_of", "plain", "shown"]
 
 
 def _field_type(owner: type, name: str, hint: Any) -> Any:
@@ -150,3 +151,28 @@ def _spell(kind: np.dtype[Any]) -> str:
         base, shape = kind.subdtype
         return f"{base.name}[{shape[0]}]"
     return kind.name
+
+
+def plain(value: Any) -> Any:
+    """A field as JSON has it: bytes as text where they are text (NUL-padded UTF-8), else as hex; numbers as numbers."""
+    if not isinstance(value, np.ndarray):
+        return value.item()
+    if value.dtype != np.uint8:
+        return value.tolist()
+    raw = value.tobytes()
+    with contextlib.suppress(UnicodeDecodeError):
+        text = raw.rstrip(b"\0").decode()
+        if text.isprintable():
+            return text
+    return raw.hex()
+
+
+def shown(record: Any) -> str:
+    """A record for people, `field=value` after `field=value` in the order of its layout. Text in quotes, other bytes hex."""
+    pairs = []
+    for name in record.dtype.names or ():
+        value = plain(record[name])
+        if isinstance(value, str) and value != record[name].tobytes().hex():
+            value = repr(value)
+        pairs.append(f"{name}={value}")
+    return " ".join(pairs)

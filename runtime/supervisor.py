@@ -19,9 +19,9 @@ from sovereign.runtime import halting, launch
 from sovereign.runtime.control import Control
 from sovereign.runtime.control_socket import ControlServer
 from sovereign.runtime.errors import SovereignError
-from sovereign.runtime.estate import clear, is_settled, leftovers, settle
+from sovereign.runtime.estate import Estate, clear, is_settled, leftovers, settle
 from sovereign.runtime.log import file_log
-from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STOPPED, Managed
+from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STARTING, STOPPED, Managed
 from sovereign.runtime.node_ring import (
     REASON_BYTES,
     ActorDied,
@@ -41,10 +41,12 @@ from sovereign.runtime.rundir import NodeLock
 from sovereign.runtime.sealing import seal_leftovers
 from sovereign.runtime.shm import unlink
 from sovereign.runtime.spec import NodeSpec
+from sovereign.runtime.waiting import Waiting
 from sovereign.runtime.watch import NodeView, Quiet
 from sovereign.runtime.wiring import in_order
 
 POLL_MS = 20
+TELL_LOADING_S = 3.0
 BY_SUPERVISOR = "supervisor"
 Tell = Callable[[str], None]
 
@@ -54,12 +56,18 @@ class Options:
     """How long the node runs: until asked to end, for `seconds`, or until it has nothing left to do.
 
     `resume_by`: who lifts, before anything starts, the halt that the node ended with.
+    `ended_by`: what ends it, for the line that says that it is up.
     """
 
     seconds: float = 0.0
     until_idle: bool = False
     fresh: bool = False
     resume_by: str = ""
+    ended_by: str = "`sovereign down`"
+
+
+class _StoppedEarly(Exception):
+    """Asked to end before any actor was started."""
 
 
 def _processes(actors: list[Managed]) -> list[launch.Launched]:
@@ -74,26 +82,63 @@ class Supervisor:
         self.ending = ""
         self.fatal: list[str] = []
         self.ended_halted = False
-        self.started_s = time.monotonic()
+        self.signals: list[int] = []
+        self.ran = False
+        self.started_s, self.started_ns = time.monotonic(), time.time_ns()
         self.actors: dict[str, Managed] = {}
+        self._estate: Estate | None = None
+        self._loading: launch.Loading | None = None
         self._orphans_s = 0.0
 
     def run(self) -> list[dict[str, Any]]:
-        """The whole life; the actors' last rows. SovereignError when the node cannot start."""
-        lock = NodeLock(self.spec.run_dir, self.spec.name)
+        """The whole life; the actors' last rows, none when it was asked to end before it began. SovereignError when
+        the node cannot start. `signals`: what it was ended by; `ran`: whether every actor got past its start.
+        """
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        kept = {number: signal.signal(number, self._signalled) for number in numbers}
         try:
-            return self._live()
+            lock = NodeLock(self.spec.run_dir, self.spec.name)
+            try:
+                return self._live()
+            finally:
+                self._abandon()
+                lock.release()
         finally:
-            self._abandon()
-            lock.release()
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _: object) -> None:
+        self.signals.append(number)
+        self.end("signal")
+
+    def _go_on(self) -> None:
+        if self.ending:
+            raise _StoppedEarly
+
+    def _loaded(self) -> None:
+        """Until actors can be forked."""
+        assert self._loading is not None
+        began, told = time.monotonic(), False
+        while not self._loading.done(0.05):
+            self._go_on()
+            if not told and time.monotonic() - began > TELL_LOADING_S:
+                told = True
+                self.tell("loading; what is compiled for the first time takes about a minute")
+        self._go_on()
 
     def _live(self) -> list[dict[str, Any]]:
-        self._open()
-        self.started_s = time.monotonic()  # what came before belongs to the run before
-        kept = {
-            number: signal.signal(number, lambda *_: self.end("signal"))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        try:
+            self._open()
+        except BaseException as error:
+            if self._loading is not None:
+                self._loading.give_up()
+            if self._estate is not None and not self._estate.went_on:
+                self._estate.take_back()  # nothing is in it: no actor was started
+            if isinstance(error, _StoppedEarly):
+                return []
+            raise
+        # What came before belongs to the run before.
+        self.started_s, self.started_ns = time.monotonic(), time.time_ns()
         try:
             for one in in_order(self.spec):
                 if not self.ending:
@@ -102,20 +147,22 @@ class Supervisor:
                 self._turn()
             return self._finish()
         finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
             self.server.close()
 
     def _open(self) -> None:
-        """Take what stands in shared memory, or make it; restore the halt word; listen."""
+        """Take what stands in shared memory, or make it; restore the halt word; listen. A signal ends it in between."""
         spec = self.spec
         self.log = file_log(spec.run_dir / "logs" / "supervisor.log", actor="supervisor")
         spec.archive_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         launch.become_subreaper()
-        launch.warm()
+        self._loading = launch.Loading()
+        self._go_on()
         if self.options.fresh:
+            self._loaded()
             clear(spec, lambda: seal_leftovers(spec), self.tell)
-        estate = settle(spec)
+            self._go_on()
+        estate = self._estate = settle(spec)
+        self._go_on()
         if estate.went_on:
             self.tell(f"going on from the rings that generation {estate.generation} left")
         self.control = Control(spec.name, writable=True)
@@ -124,14 +171,19 @@ class Supervisor:
             record.epoch
         )  # the page's own word may be later: a crash came before it was on disk
         self.view = NodeView(spec)
-        self.quiet = Quiet(self.view)
+        self.quiet, self.waiting = Quiet(self.view), Waiting(self.view)
         self.journal = Journal(spec.name)
         self.alive, self._alive_write = launch.alive_pipe()
         self.actors = {
             one.name: Managed(one, self.control.counters(one.index)) for one in spec.actors
         }
+        if estate.went_on:  # nobody writes them now; what they count from here on is this run
+            for actor in self.actors.values():
+                actor.counters.clear()
         self.operations = Operations(self)
+        self._loaded()
         self.server = ControlServer(spec.run_dir, self.operations.handle)
+        self.tell(f"node {spec.name}: {len(spec.actors)} actors, {self.options.ended_by} ends it")
         started = {"generation": estate.generation, "actors": len(spec.actors), "pid": os.getpid()}
         self.journal.write(NodeStarted, {**started, "went_on": int(estate.went_on)})
         if self.control.halted and self.options.resume_by:
@@ -301,7 +353,10 @@ class Supervisor:
         options = self.options
         if options.seconds and time.monotonic() - self.started_s >= options.seconds:
             self.end("time")
+        self.ran = self.ran or self._all_begun()
         settled = all(one.state in (RUNNING, STOPPED, FATAL) for one in self.actors.values())
+        if options.until_idle and self.ran and (why := self.waiting.look(time.monotonic())):
+            self.tell(why)
         if options.until_idle and settled:
             over = (STOPPED, FATAL)
             ended = {one.spec.index for one in self.actors.values() if one.state in over}
@@ -311,12 +366,19 @@ class Supervisor:
     def _finish(self) -> list[dict[str, Any]]:
         """Stop in order, sources first, each after its feeders; unlink what is archived."""
         self.tell(f"stopping ({self.ending})")
+        for one in self.actors.values():
+            one.tick(time.monotonic_ns())  # who became ready since the last turn
+        self.ran = self.ran or self._all_begun()
         deadline = time.monotonic() + STOP_GRACE_S
         order = [one.name for one in in_order(self.spec)]
         order.sort(key=lambda name: self.actors[name].spec.kind == "auditor")
         for name in order:
             actor = self.actors[name]
-            actor.stop()
+            if self._begins_yet(actor):
+                deadline = time.monotonic() + STOP_GRACE_S
+            if actor.process is not None:  # else its state stays as it was: FATAL is worth seeing
+                idle = actor.state == STARTING and not self.view.lag_of(name)
+                actor.stop(signal.SIGKILL if idle and not self.ran else signal.SIGTERM)
             while actor.process is not None:
                 if actor.process.ended:
                     actor.reap(time.monotonic_ns())
@@ -334,6 +396,28 @@ class Supervisor:
         else:
             self.tell("the rings hold what is not archived: `sovereign up` goes on from there")
         return rows
+
+    def _all_begun(self) -> bool:
+        """Whether every actor was started, and none is still on its way."""
+        return all(one.started_ns and one.state != STARTING for one in self.actors.values())
+
+    def _begins_yet(self, actor: Managed) -> bool:
+        """Asked to end while the node starts: who is not there yet, but has messages to handle, first gets to do so.
+
+        Else what the others have published already would stay in the rings. A second signal does not wait for it.
+        """
+        name = actor.spec.name
+        if self.ran or not self.view.lag_of(name):
+            return False
+        if actor.process is None and actor.state == STOPPED and actor.exit_code is None:
+            self.start(actor)
+        waited = False
+        while actor.state == STARTING and actor.process is not None and len(self.signals) < 2:
+            waited = True
+            self.serve(1)
+            if actor.tick(time.monotonic_ns()):
+                break
+        return waited
 
     def status(self) -> dict[str, Any]:
         """What `sovereign ps --json` prints."""

@@ -237,7 +237,7 @@ def test_rings_of_another_topology_are_refused_then_sealed(cli: Cli) -> None:
     os.kill(int(lock.read_text()), signal.SIGKILL)
     until(lambda: not any(_lives(pid) for pid in pids))
     _with_ticks(cli, "follow")
-    said = cli("up", str(cli.topology), "--detach", expect=5)
+    said = cli("up", str(cli.topology), "--detach", expect=2)
     assert "bus is not among them" in said and "--fresh" in said
     cli("up", str(cli.topology), "--detach", "--fresh")
     cli("ready", "--timeout", "10")

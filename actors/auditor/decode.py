@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,7 @@ from typing import Any
 import numpy as np
 
 from sovereign.runtime import layout
-from sovereign.runtime.message import dtype_of
-
-
-def _plain(value: Any) -> Any:
-    """A field as JSON has it: bytes as text where they are text (NUL-padded UTF-8), else as hex; numbers as numbers."""
-    if not isinstance(value, np.ndarray):
-        return value.item()
-    if value.dtype != np.uint8:
-        return value.tolist()
-    raw = value.tobytes()
-    with contextlib.suppress(UnicodeDecodeError):
-        text = raw.rstrip(b"\0").decode()
-        if text.isprintable():
-            return text
-    return raw.hex()
+from sovereign.runtime.message import dtype_of, plain
 
 
 def records(
@@ -51,5 +36,5 @@ def _record(
     if dtype is None:
         return {**header, "type": name}
     body = layout.payload(np.ascontiguousarray(slot), dtype)
-    fields = {field: _plain(body[field][0]) for field in dtype.names or ()}
+    fields = {field: plain(body[field][0]) for field in dtype.names or ()}
     return {**header, "type": name, **fields}

@@ -125,7 +125,7 @@ class Ingress(Actor):
         self._frames = load_frames(driver, self.decoder)
         if self._frames.cut_at >= 0:
             self.host.log.warning(
-                "the file is cut short: what stands whole before is delivered",
+                f"the file is cut at byte {self._frames.cut_at}: what stands whole before it is delivered",
                 file=driver.path,
                 byte=self._frames.cut_at,
                 frames=len(self._frames),

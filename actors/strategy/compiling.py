@@ -7,6 +7,7 @@ nothing. `tests/test_strategy_compiled.py` pins that convention for the locked N
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from numba.core import cgutils
 
 from sovereign.actors.strategy.api import Strategy
 from sovereign.actors.strategy.signatures import Route, where_is
+from sovereign.runtime.author import is_theirs
+from sovereign.runtime.compile_error import reason_and_place
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.jit import checked, intrinsic
 
@@ -135,6 +138,25 @@ def call_handler_scratch_many(
     return types.int32(*[types.int64] * 9), generate
 
 
+def _reason(function: Callable[..., Any], error: Exception) -> tuple[str, str]:
+    """Why a handler does not compile, and `file:line` where that is known."""
+    if not isinstance(error, KeyError):
+        return reason_and_place(error, is_theirs)
+    field = str(error.args[0])
+    code = function.__code__
+    lines = [
+        one.positions.lineno
+        for one in dis.get_instructions(code)
+        if one.opname in ("LOAD_ATTR", "STORE_ATTR", "LOAD_METHOD")
+        and one.argval == field
+        and one.positions is not None
+    ]
+    return (
+        f"no message of it has a field {field!r}",
+        f"{code.co_filename}:{lines[0]}" if lines else "",
+    )
+
+
 def _compile(
     strategy: type[Strategy], function: Callable[..., Any], result: Any, records: list[Any]
 ) -> tuple[int, Any]:
@@ -143,11 +165,12 @@ def _compile(
     try:
         dispatcher: Any = checked(function)
         dispatcher.compile(signature)
-    except numba.core.errors.NumbaError as error:
+    except Exception as error:  # Numba's own, and what escapes it: KeyError for a field's name
+        reason, place = _reason(function, error)
         raise PluginError(
             f"strategy {strategy.__name__} does not compile: {function.__name__}",
-            where=where_is(function),
-            got=str(error).strip(),
+            where=place or where_is(function),
+            got=reason.replace("\n", "\n    "),
             hint="mend it, or set `compiled = False` on the class to run it as plain Python",
         ) from error
     made = dispatcher.overloads[signature.args]

@@ -158,7 +158,12 @@ def test_the_judge_of_the_venue_knows_both_rules(spec: NodeSpec) -> None:
     assert judged("tcp", left_open, [[data[0]], [data[1]]]) == (0, 0, 0)
     assert judged("tcp", calm, [[data[0]], []]) == (1, 0, 0)
     assert judged("tcp", retried, [[data[0]], [data[1]]]) == (0, 1, 0)
-    assert judged("tcp", [*calm, unsure], [[data[0]], [data[1]]]) == (0, 1, 0)
+    assert judged("tcp", [*calm, unsure], [[data[0]], [data[1]]]) == (0, 0, 0)
+    assert judged("tcp", [*calm, unsure], [[data[0]], []]) == (0, 0, 0), "sent, not acknowledged"
+    assert judged("tcp", [*calm, unsure, unsure], [[data[0]], []]) == (0, 1, 0)
+    assert judged("tcp", [*calm, sents[1]], [[data[0]], [data[1]]]) == (0, 1, 0)
+    assert judged("tcp", [*left_open, sents[1]], [[data[0]], [data[1]]]) == (0, 0, 1)
+    assert judged(UDP, [*calm, unsure], [[data[0]], [data[1]]]) == (0, 0, 1), "nobody can know"
 
 
 def test_killing_nobody_is_wrong_use() -> None:

@@ -1,18 +1,20 @@
 """Exactly once where the outside world is: an egress's ring and the venue's arrivals, against the orders that were signed.
 
-Each order: the intent before each attempt, one end. Where the venue deduplicates the end is `Sent`, and the same bytes may
-have come as often as was tried; elsewhere there is one attempt, and the end is `Sent` (came once) or `Uncertain` (came
-once or not at all). Never other bytes under a name, never nothing.
+Each order: the intent before each attempt, and one of these ends. `Sent`: the bytes came once; or, where the venue
+deduplicates, as often as was tried. `Uncertain` where it does not deduplicate: one attempt, which came once or not at
+all. Over TCP also `Sent` and then, when the connection ended before they were acknowledged, `Uncertain`: they may have
+come or not. Never other bytes under a name, never nothing without a word, never more often than was tried.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
 from sovereign.actors.egress.actor import EgressConfig
+from sovereign.actors.egress.transport import TcpTransport
 from sovereign.benchmarks.chaos.compare import Findings, timeless
 from sovereign.benchmarks.chaos.receiver import Name
 from sovereign.messages.orders import Sending, Sent, SignedOrder, Uncertain
@@ -53,15 +55,13 @@ def check_egress(
     tried: dict[Name, list[int]] = defaultdict(list)
     for name, row in _of(ring, Sending):
         tried[name].append(int(row["attempt"]))
-    sent = [name for name, _ in _of(ring, Sent)]
-    unsure = [name for name, _ in _of(ring, Uncertain)]
-    ends = Counter(sent + unsure)
-    doubtful = set(unsure)
-    if config.dedupes and unsure:
-        found.note(f"{egress}: {len(unsure)} uncertain although the venue dedupes", wrong=1)
+    ends = _ends(ring)
+    allowed = _allowed(config)
     for name, data in orders.items():
-        _one(found, f"{egress}, {name}", (tried[name], ends[name], arrived.get(name, []), data),
-             dedupes=config.dedupes, sure=name not in doubtful)  # fmt: skip
+        came = arrived.get(name, [])
+        _one(found, f"{egress}, {name}", (tried[name], ends[name], came, data), allowed)
+        if len(tried[name]) > 1 and not config.dedupes:
+            found.note(f"{egress}, {name}: tried {len(tried[name])} times", repeated=1)
     strangers = (set(arrived) | set(tried) | set(ends)) - set(orders)
     if strangers:
         found.note(
@@ -70,22 +70,45 @@ def check_egress(
     return found
 
 
+def _ends(ring: SlotArray) -> dict[Name, tuple[str, ...]]:
+    """What was said of each order's end, in order."""
+    said: dict[Name, tuple[str, ...]] = defaultdict(tuple)
+    for slot in ring:
+        for kind in (Sent, Uncertain):
+            if slot["type_id"] == kind.type_id:
+                row = kind.view(bytes(slot["payload"])[: kind.dtype.itemsize])
+                name = Name(*(int(row[f"order_{part}"]) for part in ("actor", "generation", "seq")))
+                said[name] += (kind.__name__,)
+    return said
+
+
+def _allowed(config: EgressConfig) -> set[tuple[str, ...]]:
+    """The ends that an order may have."""
+    found: set[tuple[str, ...]] = {("Sent",)}
+    if not config.dedupes:
+        found.add(("Uncertain",))
+    if isinstance(config.transport, TcpTransport):
+        found.add(("Sent", "Uncertain"))
+    return found
+
+
 def _one(
     found: Findings,
     what: str,
-    facts: tuple[list[int], int, list[bytes], bytes],
-    *,
-    dedupes: bool,
-    sure: bool,
+    facts: tuple[list[int], tuple[str, ...], list[bytes], bytes],
+    allowed: set[tuple[str, ...]],
 ) -> None:
     tries, ends, arrivals, data = facts
-    if tries != list(range(1, len(tries) + 1)) or (len(tries) > 1 and not dedupes):
+    if tries != list(range(1, len(tries) + 1)):
         found.note(f"{what}: attempts {tries}", repeated=1)
-    if ends != 1:
-        found.note(f"{what}: {ends} ends", lost=int(ends < 1), repeated=max(0, ends - 1))
+    if not ends:
+        found.note(f"{what}: no end", lost=1)
+    elif ends not in allowed:
+        twice = len(set(ends)) < len(ends)
+        found.note(f"{what}: ends {ends}", repeated=int(twice), wrong=int(not twice))
     if any(one != data for one in arrivals):
         found.note(f"{what}: other bytes arrived than were signed", wrong=1)
-    if not arrivals and sure:
+    if not arrivals and ends == ("Sent",):
         found.note(f"{what}: never arrived", lost=1)
     if len(arrivals) > max(1, len(tries)):
         found.note(f"{what}: arrived {len(arrivals)} times in {len(tries)} attempts", repeated=1)

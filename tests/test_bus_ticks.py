@@ -44,6 +44,7 @@ STORY = """
 import json, os, signal, sys, time
 from pathlib import Path
 from nodes import SmallNode, until
+import sovereign.actors.warm
 from sovereign.actors.bus.actor import BusConfig
 from sovereign.messages.time import Tick
 from sovereign.runtime import layout
@@ -92,7 +93,7 @@ def _run(folder: Path, *acts: str) -> dict[str, Any]:
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import pytest
 from captures import datagram, ethernet, pcap
 from lines import mold
 from nodes import SmallNode, until
+from sovereign.actors import warm  # noqa: F401  (a cold cache is filled here, not while a node waits)
 from sovereign.actors.ingress.actor import IngressConfig
 from sovereign.actors.ingress.drivers.file import PcapDriver
 from sovereign.actors.ingress.drivers.udp import UdpDriver

@@ -79,7 +79,8 @@ def command(
 
         in_background(spec.run_dir)
         return
-    from sovereign.runtime.supervisor import Options, Supervisor
+    from sovereign.runtime.options import Options
+    from sovereign.runtime.supervisor import Supervisor
 
     began, tail = time.monotonic(), LogTail(spec.run_dir)
     by = "Ctrl-C" if sys.stderr.isatty() else f"`sovereign down {spec.name}`"

@@ -12,7 +12,6 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sovereign.runtime import halting, launch
@@ -33,6 +32,7 @@ from sovereign.runtime.node_ring import (
     fitting,
 )
 from sovereign.runtime.operating import STOP_GRACE_S, Operations
+from sovereign.runtime.options import Options
 from sovereign.runtime.poison import InHand
 from sovereign.runtime.quarantine import set_aside
 from sovereign.runtime.restart import NEVER_NS
@@ -49,21 +49,6 @@ POLL_MS = 20
 TELL_LOADING_S = 3.0
 BY_SUPERVISOR = "supervisor"
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How long the node runs: until asked to end, for `seconds`, or until it has nothing left to do.
-
-    `resume_by`: who lifts, before anything starts, the halt that the node ended with.
-    `ended_by`: what ends it, for the line that says that it is up.
-    """
-
-    seconds: float = 0.0
-    until_idle: bool = False
-    fresh: bool = False
-    resume_by: str = ""
-    ended_by: str = "`sovereign down`"
 
 
 class _StoppedEarly(Exception):
@@ -167,9 +152,8 @@ class Supervisor:
             self.tell(f"going on from the rings that generation {estate.generation} left")
         self.control = Control(spec.name, writable=True)
         record = halting.restored(spec)
-        self.control.restore(
-            record.epoch
-        )  # the page's own word may be later: a crash came before it was on disk
+        # The page's own word may be later: a crash came before it was on disk.
+        self.control.restore(record.epoch)
         self.view = NodeView(spec)
         self.quiet, self.waiting = Quiet(self.view), Waiting(self.view)
         self.journal = Journal(spec.name)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from litmus.loops import fill, input_slot, is_whole, pauses, wait_for_room, waited
-from litmus.stage import Claim, Outcome, Stage
+from litmus.stage import LINE_WORDS, Claim, Outcome, Stage
 from sovereign.runtime import atomics, kernels
 from sovereign.runtime.jit import njit, types
 from sovereign.runtime.reader import Reader
@@ -129,7 +129,7 @@ def _one_ring(
 
         def reader(place: int) -> None:
             end = Reader(stage.node, "x", names[place])
-            atomics.store_release(stage.at(ATTACHED + place), 1)
+            stage.words[LINE_WORDS * (ATTACHED + place)] = 1
             read(end.words, rounds, batch, broken == COMMIT_FIRST, again, stage.at(place))
 
         stage.run(writer, *(lambda place=i: reader(place) for i in range(readers)))

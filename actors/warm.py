@@ -22,11 +22,15 @@ _WORD = types.int64
 
 LOADED: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (strategy.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _TABLE, _LINE)),
+    (strategy.learn, (_WORD, _WORD, _WORD, _TABLE, _LINE)),
     (bus.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _LINE)),
-    (ingress.run, (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE)),
+    (
+        ingress.run,
+        (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE, _LINE),
+    ),
     (
         listen.run,
-        (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE, _LINE),
+        (_LINE, _LINE, _LINE, _TABLE, _LINE, _LINE, _WORD, _LINE, _LINE, _LINE, _LINE, _LINE),
     ),
     (commit.begin, (_LINE,)),
     (commit.commit, (_LINE, _LINE, _TABLE, _LINE, _WORD)),

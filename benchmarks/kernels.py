@@ -10,6 +10,7 @@ from sovereign.runtime.kernels import now_ns
 
 WORDS = 8
 SPINS = 2_000
+MOST_FORWARDED = 256  # a step of an actor takes at most as many events
 
 
 @njit
@@ -85,12 +86,16 @@ def receive(r: Any, most: Any, yielding: Any) -> Any:
 
 @njit
 def ring_ping(w: Any, r: Any, rounds: Any, out: Any, clock: Any) -> Any:
-    """A message there and one back: ns a round trip."""
+    """A message there and one back: ns a round trip; how many came back wrong (`ring_pong` answers with the sum)."""
+    wrong = 0
     for i in range(rounds):
         before = now_ns(1, clock)
         send(w, i, 1)
-        receive(r, 1, False)
+        _, total = receive(r, 1, False)
         out[i] = now_ns(1, clock) - before
+        ends = WORDS * (WORDS - 1) // 2
+        wrong += int(total != WORDS * (WORDS * i + ends) + ends)
+    return wrong
 
 
 @njit
@@ -116,6 +121,57 @@ def consume(r: Any, messages: Any, yielding: Any) -> Any:
         count, part = receive(r, 1024, yielding)
         taken += count
         total += part
+    return total
+
+
+@njit
+def forward(r: Any, w: Any, messages: Any, yielding: Any) -> Any:
+    """Hand on all: what is there as one batch, restamped, its payload copied into our own ring."""
+    taken = 0
+    while taken < messages:
+        spins = 0
+        ready = kernels.available(r)
+        while ready == 0:
+            spins = _wait(spins, yielding)
+            ready = kernels.available(r)
+        count = min(ready, MOST_FORWARDED)
+        while kernels.room(w, count) < count:
+            spins = _wait(spins, True)
+        for k in range(count):
+            cause = r[kernels.R_CURSOR] + 1 + k
+            source = kernels.slot_of(
+                r[kernels.R_SLOTS], r[kernels.R_MASK], r[kernels.R_STRIDE], cause
+            )
+            slot = kernels.open_slot(
+                w[kernels.W_SLOTS],
+                w[kernels.W_MASK],
+                w[kernels.W_STRIDE],
+                w[kernels.W_NEXT] + 1 + k,
+            )
+            origin = atomics.load_i64(source + layout.SLOT_ORIGIN_NS)
+            kernels.stamp(slot, origin, origin, r[kernels.R_ACTOR], cause, 1)
+            kernels.describe(slot, 1, 0, 8 * WORDS, 0)
+            at = layout.SLOT_PAYLOAD
+            atomics.copy_bytes(slot + at, source + at, 8 * WORDS)
+        kernels.publish(w, count)
+        kernels.release(r, count)
+        taken += count
+
+
+@njit
+def join(a: Any, b: Any, messages: Any, yielding: Any) -> Any:
+    """Take all of both rings in step, each message when both have it; a sum of everything read."""
+    taken = total = 0
+    while taken < messages:
+        spins = 0
+        ready = min(kernels.available(a), kernels.available(b))
+        while ready == 0:
+            spins = _wait(spins, yielding)
+            ready = min(kernels.available(a), kernels.available(b))
+        _, first = receive(a, ready, yielding)
+        _, second = receive(b, ready, yielding)
+        total += first + second
+        taken += ready
     return total
 
 

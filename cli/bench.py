@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
+import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from sovereign.runtime.errors import SovereignError
+from sovereign.runtime.limits import RING_DEFAULT_SLOTS
 
-@click.group("bench", epilog="Exit codes: 0 measured; 5 fewer than two cores.")
+POSITIVE = click.IntRange(min=1)
+
+
+@click.group(
+    "bench",
+    epilog="Exit codes: 0 measured; 2 wrong use; 5 fewer than two cores, or it could not be measured.",
+)
 def command() -> None:
     """Measure the ring beside the limit of this machine.
 
     \b
     Example: sovereign bench hop --json
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # rings and peers are given back
 
 
 def _print(bench: str, unit: str, rounds: int, rows: list[dict[str, Any]], as_json: bool) -> None:
-    from sovereign.benchmarks.report import machine, with_ratios
+    from sovereign.benchmarks.report import as_text, machine, with_ratios
     from sovereign.cli.tables import text_table
 
     host = machine()
@@ -31,9 +41,9 @@ def _print(bench: str, unit: str, rounds: int, rows: list[dict[str, Any]], as_js
         "rows": with_ratios(rows),
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(as_text(found))
         return
-    keys = [key for key in rows[0] if key not in ("name", "ratio")]
+    keys = [key for key in rows[0] if key not in ("name", "ratio", "curve")]
     header = ["", *keys, "ratio"]
     lines = [
         [row["name"], *(f"{row[k]:,.0f}" for k in keys), str(next(iter(row["ratio"].values()), ""))]
@@ -41,10 +51,6 @@ def _print(bench: str, unit: str, rounds: int, rows: list[dict[str, Any]], as_js
     ]
     click.echo(text_table(header, lines))
     click.echo(f"{unit}; ratio to the limit; {rounds} rounds; {host['cpu']}")
-
-
-def _batched(batch: int) -> str:
-    return f" batch{batch}" if batch > 1 else ""
 
 
 def _two_cores() -> None:
@@ -55,33 +61,43 @@ def _two_cores() -> None:
         raise SystemExit(5)
 
 
+def _left_out(name: str, error: SovereignError) -> None:
+    click.echo(f"{name} is left out: {error}", err=True)
+
+
+_slots = click.option(
+    "--slots",
+    default=RING_DEFAULT_SLOTS,
+    show_default=True,
+    help="Slots of each ring, the C rings' and LMAX's too; a power of two.",
+)
+_peers = click.option(
+    "--peers",
+    is_flag=True,
+    help="Run the peers that are installed too; what is missing is named on stderr.",
+)
+
+
 @command.command("hop")
-@click.option("--rounds", default=5, show_default=True, help="Rounds, limit and ring in turn.")
-@click.option("--trips", default=200_000, show_default=True, help="Round trips a round.")
-@click.option("--peers", is_flag=True, help="Run the peers too: c-ring (a plain ring in C).")
+@click.option("--rounds", default=5, show_default=True, type=POSITIVE, help="Rounds.")
+@click.option(
+    "--trips", default=200_000, show_default=True, type=POSITIVE, help="Round trips a round."
+)
+@_slots
+@_peers
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def hop(rounds: int, trips: int, peers: bool, as_json: bool) -> None:
+def hop(rounds: int, trips: int, slots: int, peers: bool, as_json: bool) -> None:
     """Round trip of a 64-byte message between two pinned processes.
 
     \b
-    Example: sovereign bench hop --json
+    Example: sovereign bench hop --json --peers
     """
-    from sovereign.benchmarks.pair import limit_round, ring_round
-    from sovereign.benchmarks.report import latency_row
+    from sovereign.benchmarks.roster import assembled
+    from sovereign.benchmarks.rounds import hop_rows
 
     _two_cores()
-    measured = {"limit": limit_round, "sovereign": ring_round}
-    if peers:
-        from sovereign.benchmarks.c_ring import CRing
-
-        measured["c-ring"] = CRing().hop_round
-    taken: dict[str, list[Any]] = {name: [] for name in measured}
-    for measure in measured.values():
-        measure(100)  # compile
-    for _ in range(rounds):
-        for name, measure in measured.items():
-            taken[name].append(measure(trips))
-    rows = [latency_row(name, times) for name, times in taken.items()]
+    with assembled(peers, _left_out, slots) as all_peers:
+        rows = hop_rows(all_peers, rounds, trips, _left_out)
     _print("hop", "ns", rounds, rows, as_json)
 
 
@@ -138,38 +154,45 @@ def start(rounds: int, as_json: bool) -> None:
     _print("start", "ns", rounds, rows, as_json)
 
 
-@command.command("throughput")
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--messages", default=4_000_000, show_default=True, help="Messages a round.")
-@click.option("--peers", is_flag=True, help="Run the peers too: c-ring (a plain ring in C).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def throughput(rounds: int, messages: int, peers: bool, as_json: bool) -> None:
-    """Messages a second: one writer to one, two and three gates, published singly and in batches of 16.
+@command.command("plot")
+@click.option(
+    "--results", default="benchmarks/results", show_default=True, help="Folder of the JSON files."
+)
+@click.option(
+    "--out", default="docs", show_default=True, help="Folder for hop.svg, throughput.svg."
+)
+def plot(results: str, out: str) -> None:
+    """Draw what hop and throughput measured: percentile curves and bars.
 
     \b
-    Example: sovereign bench throughput --json
+    Example: sovereign bench plot --results benchmarks/results --out docs
     """
-    from sovereign.benchmarks.pair import copy_round, throughput_round
-    from sovereign.benchmarks.report import throughput_row
+    from sovereign.benchmarks.plots import draw
+
+    for written in draw(Path(results), Path(out)):
+        click.echo(written)
+
+
+@command.command("throughput")
+@click.option("--rounds", default=5, show_default=True, type=POSITIVE, help="Rounds.")
+@click.option(
+    "--messages", default=4_000_000, show_default=True, type=POSITIVE, help="Messages a round."
+)
+@_slots
+@_peers
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def throughput(rounds: int, messages: int, slots: int, peers: bool, as_json: bool) -> None:
+    """Messages a second: to one, two and three readers, through three stages, and round a diamond.
+
+    Each published singly and in batches of 16. More processes than cores share them, and yield.
+
+    \b
+    Example: sovereign bench throughput --json --peers
+    """
+    from sovereign.benchmarks.roster import assembled
+    from sovereign.benchmarks.rounds import throughput_rows
 
     _two_cores()
-    cases = [(readers, batch) for readers in (1, 2, 3) for batch in (1, 16)]
-    copy_round(16), throughput_round(1, 16, 160)  # compile
-    measured = {
-        f"sovereign 1to{readers}{_batched(batch)}": partial(throughput_round, readers, batch)
-        for readers, batch in cases
-    }
-    if peers:
-        from sovereign.benchmarks.c_ring import CRing
-
-        ring = CRing()
-        measured |= {
-            f"c-ring 1to1{_batched(n)}": partial(ring.throughput_round, n) for n in (1, 16)
-        }
-    found: dict[str, list[float]] = {"limit": []}
-    for _ in range(rounds):
-        found["limit"].append(copy_round(messages))
-        for name, measure in measured.items():
-            found.setdefault(name, []).append(measure(messages))
-    rows = [throughput_row(name, rates) for name, rates in found.items()]
+    with assembled(peers, _left_out, slots) as all_peers:
+        rows = throughput_rows(all_peers, rounds, messages, _left_out)
     _print("throughput", "messages/s", rounds, rows, as_json)

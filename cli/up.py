@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 ended as asked; 2 wrong use, wrong file, the node is already up, or its rings are of another "
-    "topology; 5 an actor could not be kept, or the host refused; 130 or 143 stopped by SIGINT or SIGTERM before "
+    "topology; 5 an actor could not be kept, the node ended halted (--until-idle, --for), or the host refused; 130 or 143 stopped by SIGINT or SIGTERM before "
     "every actor ran."
 )
 
@@ -35,6 +35,7 @@ EPILOG = (
 )
 @click.option("--dry-run", is_flag=True, help="Check and show what would start; start nothing.")
 @click.option("--fresh", is_flag=True, help="Seal what an earlier run left, and begin anew.")
+@click.option("--resume-by", metavar="WHO", default="", help="Lift the halt that it ended with.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(
@@ -44,6 +45,7 @@ def command(
     until_idle: bool,
     dry_run: bool,
     fresh: bool,
+    resume_by: str,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -81,7 +83,9 @@ def command(
 
     began, tail = time.monotonic(), LogTail(spec.run_dir)
     by = "Ctrl-C" if sys.stderr.isatty() else f"`sovereign down {spec.name}`"
-    options = Options(seconds=seconds, until_idle=until_idle, fresh=fresh, ended_by=by)
+    options = Options(
+        seconds=seconds, until_idle=until_idle, fresh=fresh, resume_by=resume_by, ended_by=by
+    )
     supervisor = Supervisor(spec, options, _say)
     rows = supervisor.run()
     early.release()  # a Ctrl-C from here on only cuts the summary short
@@ -110,7 +114,10 @@ def command(
         name = reason.partition(":")[0]
         last = tail.last_error(name)
         _say(readable(last) if last else f"(`sovereign logs {name}` has no error of this run)")
-    raise SystemExit(5 if supervisor.fatal else 0)
+    halted = supervisor.ended_halted and (until_idle or seconds > 0)
+    if halted:
+        _say("the node was halted when it ended: what it made did not leave it")
+    raise SystemExit(5 if supervisor.fatal or halted else 0)
 
 
 def _print(rows: list[dict[str, Any]], refused: dict[str, dict[str, int]], end: str) -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 from pathlib import Path
 
-from enclave_signer import sandbox
+from enclave_signer import folder, sandbox
+from enclave_signer.folder import FolderError
 from enclave_signer.journal import Journal
 from enclave_signer.keys import KeyError_, open_key
 from enclave_signer.policy import PolicyError, load_policy
-from enclave_signer.server import Server, map_halt, ready_folder
+from enclave_signer.server import Server, map_halt
 from enclave_signer.wire import SCHEMES
 
 _PAGE_BYTES = 4096
+_HERE = Path()
+
+
+def _user(text: str) -> tuple[int, int]:
+    user, _, group = text.partition(":")
+    if not user.isdigit() or not group.isdigit() or not int(user):
+        raise argparse.ArgumentTypeError("UID:GID, and not root's")
+    return int(user), int(group)
 
 
 def main() -> int:
@@ -24,6 +34,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="the pod's own folder")
     parser.add_argument("--policy", type=Path, required=True, help="the policy document (JSON)")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ed25519")
+    parser.add_argument("--user", type=_user, help="UID:GID to become; only root can")
     parser.add_argument("--halt-fd", type=int, default=-1, help="the node's page")
     parser.add_argument("--halt-at", type=int, default=0, help="offset of the halt word in it")
     parser.add_argument(
@@ -32,18 +43,21 @@ def main() -> int:
     given = parser.parse_args()
     sandbox.die_with_parent()
     try:
-        ready_folder(given.folder)
         policy = load_policy(given.policy)
-        key = open_key(given.folder, given.scheme)
-        journal = Journal(given.folder, sync=given.sync)
+        folder.enter(given.folder, given.user)
+        walls = sandbox.become(*given.user) if given.user else []
+        held = folder.lock(_HERE)
+        key = open_key(_HERE, given.scheme)
+        journal = Journal(_HERE, sync=given.sync)
         page = map_halt(given.halt_fd, _PAGE_BYTES) if given.halt_fd >= 0 else None
         connection = socket.socket(fileno=given.fd)
         server = Server(key, policy, journal, page, given.halt_at)
-        server.walls = " ".join(sandbox.enter(given.folder))
-    except (PolicyError, KeyError_, OSError) as error:
+        server.walls = " ".join(sandbox.enter(_HERE, walls))
+    except (PolicyError, KeyError_, FolderError, OSError) as error:
         print(f"pod: {error}", file=sys.stderr)
         return 2
     server.serve(connection)
+    os.close(held)
     return 0
 
 

@@ -13,6 +13,7 @@ import coincurve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from enclave_signer.folder import sync
 from enclave_signer.wire import ED25519, SCHEMES, SECP256K1
 
 SECRET_BYTES = 32
@@ -58,21 +59,43 @@ def _usable(scheme: int, secret: bytes) -> bool:
     return scheme != SECP256K1 or 0 < int.from_bytes(secret) < _SECP256K1_ORDER
 
 
+def _new_secret(scheme: int) -> bytes:
+    while True:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        if _usable(scheme, secret):
+            return secret
+
+
+def _make(beside: Path, path: Path, secret: bytes) -> None:
+    """Put a key's file there whole, or not at all. A file of that name is never written over.
+
+    It is written under another name and linked to its own when the disk has it: a kill at any instruction leaves no key
+    (and the next start makes one), or the whole key. The caller holds the folder's lock.
+    """
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    with open(fd, "wb") as stream:
+        stream.write(secret)
+        stream.flush()
+        os.fsync(fd)
+    os.link(beside, path)
+
+
 def open_key(folder: Path, scheme_name: str) -> Key:
     """The key of that scheme in `folder`; made there when it is not. KeyError_ when the file is not a key's."""
-    scheme = SCHEMES[scheme_name]
-    path = folder / f"{scheme_name}.key"
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-    except FileExistsError:
-        secret = path.read_bytes()
-    else:
-        secret = secrets.token_bytes(SECRET_BYTES)
-        while not _usable(scheme, secret):
-            secret = secrets.token_bytes(SECRET_BYTES)
-        os.write(fd, secret)
-        os.fsync(fd)
-        os.close(fd)
+    scheme, name = SCHEMES[scheme_name], f"{scheme_name}.key"
+    path = folder / name
+    beside = folder / f"{name}.new"
+    beside.unlink(
+        missing_ok=True
+    )  # of a start that was killed; the key itself stands under its own name, or never stood
+    if not path.exists():
+        _make(beside, path, _new_secret(scheme))
+    beside.unlink(missing_ok=True)
+    sync(folder)  # before anything is signed with a key that a power failure could take back
+    secret = path.read_bytes()
     if len(secret) != SECRET_BYTES or not _usable(scheme, secret):
-        raise KeyError_(f"{path.name}: {len(secret)} bytes are no {scheme_name} key")
+        raise KeyError_(
+            f"{name}: {len(secret)} bytes are no {scheme_name} key: give its file back from where you keep a copy, "
+            "or move it away for a new key, which is another identity to the venue"
+        )
     return Ed25519Key(secret) if scheme == ED25519 else Secp256k1Key(secret)

@@ -1,6 +1,6 @@
 """The process wall: what the pod gives up before it reads its first request. Each step says why.
 
-Sources: prctl(2), seccomp(2), landlock(7), unshare(2), mlockall(2); linux/seccomp.h, linux/landlock.h.
+Sources: credentials(7), capabilities(7), prctl(2), seccomp(2), landlock(7), unshare(2), mlockall(2); linux/seccomp.h, linux/landlock.h.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 4, 38, 22
+_PR_SET_KEEPCAPS = 8
+_CAPABILITY_VERSION, _CAP_IPC_LOCK = 0x20080522, 14
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -97,15 +99,42 @@ def _no_network() -> bool:
     return bool(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def enter(folder: Path) -> list[str]:
-    """Put up every wall that this kernel has; the names of those that stand. No-new-privs and seccomp must."""
-    stood = []
+def _keep_only_locking() -> None:
+    """Of root's capabilities, keep the one to lock memory, if it was there; capset(2). OSError when they cannot be dropped."""
+    header = struct.pack("<Ii", _CAPABILITY_VERSION, 0)
+    for kept in (1 << _CAP_IPC_LOCK, 0):
+        if _libc.capset(header, struct.pack("<6I", kept, kept, 0, 0, 0, 0)) == 0:
+            return
+    raise OSError("the capabilities of root were not given up: the pod does not start with them")
+
+
+def become(user: int, group: int) -> list[str]:
+    """Give up root for `user` and `group`, for ever, with no supplementary groups; the walls that stand then.
+
+    The network goes first, which is root's to do. Of the capabilities only CAP_IPC_LOCK stays: an ordinary user may lock
+    a few MiB, and the pod's memory shall stay out of swap as it grows. OSError when the kernel refuses.
+    """
+    stood = ["no-network"] if _no_network() else []
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    _prctl(_PR_SET_KEEPCAPS, 1)
+    os.setresuid(user, user, user)
+    _prctl(_PR_SET_KEEPCAPS, 0)
+    _keep_only_locking()
+    _prctl(_PR_SET_DUMPABLE, 0)  # the change of user resets both
+    die_with_parent()
+    return [*stood, "own-user"]
+
+
+def enter(folder: Path, stood: list[str]) -> list[str]:
+    """Put up every wall that this kernel has, beside those that stand; the names of all. No-new-privs and seccomp must."""
+    stood = list(stood)
+    if "no-network" not in stood and _no_network():
+        stood.append("no-network")
     if _prctl(_PR_SET_DUMPABLE, 0):
         stood.append("not-dumpable")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stood.append("no-core")
-    if _no_network():
-        stood.append("no-network")
     if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         stood.append("memory-locked")
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import socket
 import struct
-from pathlib import Path
 
 from enclave_signer import wire
 from enclave_signer.journal import Journal
@@ -95,9 +94,3 @@ class Server:
 def map_halt(fd: int, length: int) -> mmap.mmap:
     """The node's page, read-only."""
     return mmap.mmap(fd, length, prot=mmap.PROT_READ)
-
-
-def ready_folder(folder: Path) -> None:
-    """The pod's own folder, which nobody else may enter."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)

@@ -99,11 +99,34 @@ class Heartbeat(Message):
 
 
 class Gap(Message):
-    """Packets (or messages, where the feed numbers these) are missing: `first` to `last`."""
+    """Packets (or messages, where the feed numbers these) are missing: `first` to `last`.
+
+    `channel`: channels are numbered from 0 in the order in which the ingress first met them; `address` and `port`: where
+    its packets go (IPv4; a file's IPv6 destinations count down from 2**32 - 1; 0: no packet's, or not known).
+    """
 
     first: np.uint64
     last: np.uint64
     channel: np.uint32
+    address: np.uint32
+    port: np.uint16
+
+
+class Reset(Message):
+    """What follows on this channel is another session, or the numbers begin anew: books of it are void.
+
+    `old_next`: the number that was expected; `new_next`: the first that is there now. Numbers of the new session that
+    are missing before it are told as a Gap. Sessions are the feed's own names, zeros where it has none. An older session
+    that goes on is told as well. `channel`, `address`, `port`: as in Gap.
+    """
+
+    old_next: np.uint64
+    new_next: np.uint64
+    channel: np.uint32
+    address: np.uint32
+    port: np.uint16
+    old_session: Annotated[bytes, 10]
+    new_session: Annotated[bytes, 10]
 
 
 class Raw(Message):

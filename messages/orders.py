@@ -73,7 +73,7 @@ class Sending(Message):
 
 
 class Sent(Message):
-    """The kernel took the bytes. `sent_ns`: CLOCK_REALTIME right after the call."""
+    """The kernel took all the bytes, on a connection that stood. `sent_ns`: CLOCK_REALTIME right after the call."""
 
     order_actor: np.uint16
     attempt: np.uint16
@@ -85,7 +85,10 @@ class Sent(Message):
 
 
 class Uncertain(Message):
-    """An intent without its completion, after a crash: it may have left or not. To be reconciled."""
+    """It may have reached the venue or not: to be reconciled. It has a `Sending`, and maybe a `Sent`, before it.
+
+    `reason`: 1 the egress was killed, 2 the connection ended, 3 a halt cut the connection.
+    """
 
     order_actor: np.uint16
     reason: np.uint16

@@ -7,6 +7,7 @@ minds signals and control (`host.py`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -53,6 +54,11 @@ class Actor:
     def state_type(cls, config: Any) -> type[Message] | None:
         """The layout of its state; a host of plugins asks the plugin."""
         return cls.State
+
+    @classmethod
+    def migration(cls, config: Any) -> Callable[[Any], Any] | None:
+        """Makes a record of the state's layout from one of an older layout; None: another layout is refused."""
+        return None
 
     @classmethod
     def check(cls, config: Any) -> list[str]:

@@ -36,6 +36,15 @@ def _open(node: str, *, writable: bool) -> Segment:
             expected=str(expected),
             hint="`sovereign up --fresh` makes it anew",
         )
+    actors = int(segment.word(layout.NODE_ACTORS_AT)[0])
+    if segment.bytes != limits.PAGE_BYTES + actors * BLOCK_BYTES:
+        raise LayoutError(
+            f"the segment of node {node} does not fit its description",
+            where=f"/dev/shm{segment.name}",
+            got=f"{segment.bytes} bytes for {actors} actors",
+            expected=f"a page, and {BLOCK_BYTES} bytes an actor",
+            hint="`sovereign up --fresh` makes it anew",
+        )
     return segment
 
 

@@ -41,7 +41,9 @@ COUNTERS: tuple[Counter, ...] = (
     Counter("bytes", "bytes", "bytes received or sent"),
     Counter("gaps", "packets", "packets that are missing by sequence"),
     Counter("duplicates", "packets", "packets seen before"),
-    Counter("late", "packets", "packets older than the newest"),
+    Counter(
+        "late", "packets", "packets that come after a gap was told for them, and are not decoded"
+    ),
     Counter("malformed", "packets", "packets that are not what they should be"),
     Counter("signed", "messages", "signatures made"),
     Counter("refused", "messages", "orders refused"),
@@ -64,6 +66,18 @@ COUNTERS: tuple[Counter, ...] = (
     ),
     Counter("quarantined", "messages", "events that killed the actor and were set aside"),
     Counter("ready_ns", "ns", "CLOCK_REALTIME when it was ready"),
+    Counter("held", "count", "turns in which the venue's unacknowledged bytes held an order back"),
+    Counter("received_bytes", "bytes", "bytes that the venue sent, read and set aside"),
+    Counter("unheard", "datagrams", "datagrams that the venue's host refused (ICMP)"),
+    Counter("overlaps", "packets", "packets seen before in part: the rest is decoded"),
+    Counter("implausible", "packets", "packets held for a jump too long to believe at once"),
+    Counter("resets", "count", "changes of session, and numbers begun anew, told as Reset"),
+    Counter("overflows", "values", "prices and quantities that do not fit, given as none"),
+    Counter("channel_drops", "packets", "packets of one channel more than an ingress follows"),
+    Counter(
+        "skipped", "packets", "packets of a file that carry nothing to decode; the log has why"
+    ),
+    Counter("ticks_missed", "periods", "periods that passed without their tick"),
 )
 OFFSETS: dict[str, int] = {counter.name: 8 * i for i, counter in enumerate(COUNTERS)}
 

@@ -75,3 +75,15 @@ class InputError(SovereignError):
     """Data that is not what it claims to be."""
 
     exit_code = 2
+
+
+def innermost(error: BaseException) -> str:
+    """File and line where it was raised; for a SyntaxError, where it stands."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}:{error.offset}"
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

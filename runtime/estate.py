@@ -19,7 +19,7 @@ from sovereign.runtime.control import Control, create_node
 from sovereign.runtime.errors import LayoutError, SovereignError
 from sovereign.runtime.node_ring import AUDITOR_KIND, NODE_RING, node_ring
 from sovereign.runtime.ring import Ring, create_ring, open_ring, schema_of
-from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
+from sovereign.runtime.shm import SHM_FOLDER, half_made, segment_name, segments_of, unlink
 from sovereign.runtime.spec import NodeSpec, RingSpec
 
 GENERATION_FILE = "generation"
@@ -96,12 +96,6 @@ def _differs(ring: Ring, wanted: RingSpec) -> list[str]:
         ("actor number", ring.actor_index, wanted.actor_index),
     )
     return [f"{what} {got}, wanted {want}" for what, got, want in pairs if got != want]
-
-
-def _half_made(name: str) -> bool:
-    """A segment without magic: its maker died before anyone could use it."""
-    with open(SHM_FOLDER / name[1:], "rb") as stream:
-        return stream.read(8) in (b"", bytes(8))
 
 
 def _fits(spec: NodeSpec, wanted: RingSpec) -> int:
@@ -203,7 +197,7 @@ def unread(spec: NodeSpec) -> list[tuple[str, int]]:
     found = []
     for name in segments_of(spec.name):
         ring_name = name.removeprefix(segment_name(spec.name)).removeprefix(".")
-        if not ring_name or ring_name.endswith(".state") or _half_made(name):
+        if not ring_name or ring_name.endswith(".state") or half_made(name):
             continue
         try:
             ring = open_ring(spec.name, ring_name)

@@ -7,6 +7,7 @@ so whoever was told finds the node halted after any crash. A node that was halte
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,17 @@ def restored(spec: NodeSpec) -> HaltRecord:
         epoch = last.epoch + (0 if last.halted else 1)
         return HaltRecord(halted=True, epoch=epoch, by="nobody", reason="; ".join(doubts))
     return last
+
+
+def told(record: HaltRecord) -> str:
+    """For whoever starts a halted node: who halted it, when and why, and how to lift it."""
+    when = datetime.fromtimestamp(record.at_ns / 1e9, UTC).isoformat(timespec="seconds")
+    who = f"by {record.by}" if record.by else "by someone"
+    at = f" at {when}" if record.at_ns else ""
+    return (
+        f"the node was halted {who}{at} and starts halted: {record.reason or 'no reason is known'}\n"
+        "  fix: `sovereign resume --by WHO` lifts it, or begin with `sovereign up FILE --resume-by WHO`"
+    )
 
 
 def acknowledging(spec: NodeSpec) -> list[int]:

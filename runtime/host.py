@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sovereign.runtime import counters as counting
-from sovereign.runtime import kernels
+from sovereign.runtime import kernels, limits
 from sovereign.runtime.actor import Actor
 from sovereign.runtime.author import told
 from sovereign.runtime.control import Control, own_counters
@@ -33,7 +33,7 @@ from sovereign.runtime.errors import (
     PluginError,
     SovereignError,
 )
-from sovereign.runtime.lease import Lease
+from sovereign.runtime.lease import Lease, roles
 from sovereign.runtime.log import file_log
 from sovereign.runtime.loop import (
     C_PARK_AT,
@@ -77,7 +77,8 @@ class Host:
         self.run_dir, self.archive_dir = node.run_dir, node.archive_dir
         self.input_specs = self.spec.inputs
         self.log = file_log(node.run_dir / "logs" / f"{self.name}.log", actor=self.name)
-        self.leases = [Lease(node.run_dir, f"{self.name}.actor")]
+        wait_s = limits.LEASE_WAIT_NS / 1e9
+        self.leases = [Lease(node.run_dir, role, wait_s=wait_s) for role in roles(self.spec)]
         self.control = Control(node.name)
         self._own, self.counters = own_counters(node.name, index)
         self.counters["phase"] = counting.STARTING
@@ -107,8 +108,9 @@ class Host:
     def store(self) -> StateStore:
         """The actor's state, recovered at first use."""
         if self._store is None:
-            kind = load_entry(self.spec.entry).state_type(self.spec.config)
-            self._store = StateStore(self.node, self.name, kind, self.inputs, self.output)
+            actor, config = load_entry(self.spec.entry), self.spec.config
+            kind, migrate = actor.state_type(config), actor.migration(config)
+            self._store = StateStore(self.node, self.name, kind, self.inputs, self.output, migrate)
         return self._store
 
     @property
@@ -224,6 +226,14 @@ def _mind(host: Host, loop: _Loop, alive_fd: int, signals_fd: int) -> None:
             host.loop.stop[0] = STOP
 
 
+def _end_an_orphan(alive_fd: int, log: Any) -> None:
+    """Without a supervisor nobody finds out that this process hangs, be it in its loop or in a plugin's import."""
+    select.select([alive_fd], [], [])
+    time.sleep(limits.ORPHAN_GRACE_NS / 1e9)
+    log.error("it does not end without its supervisor: killed")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _signals() -> int:
     """SIGTERM and SIGINT as bytes in a pipe; SIGINT is the supervisor's to handle, so it is ignored here."""
     read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -248,6 +258,8 @@ def _live(node: NodeSpec, index: int, alive_fd: int, options: StartOptions) -> i
     setproctitle.setproctitle(f"sovereign: {node.name}/{spec.name}")
     signals_fd = _signals()
     log = file_log(node.run_dir / "logs" / f"{spec.name}.log", actor=spec.name)
+    if alive_fd >= 0:
+        threading.Thread(target=_end_an_orphan, args=(alive_fd, log), daemon=True).start()
     host: Host | None = None
     try:
         host = Host(node, index, options)

@@ -15,11 +15,12 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 from numba import types
 from numba.extending import intrinsic as _intrinsic
+from numba.extending import register_jitable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["external", "inlined", "intrinsic", "njit", "types"]
+__all__ = ["checked", "external", "inlined", "intrinsic", "njit", "piece", "types"]
 
 
 _PACKAGE = Path(__file__).parents[1]
@@ -55,7 +56,8 @@ def _cached(function: Any, **options: Any) -> Any:
     dispatcher = numba.njit(cache=True, nogil=True, **options)(function)
     folders = sorted({*_folders(function, set()), *_SHARED})
     file = dispatcher._cache._cache_file
-    file._source_stamp = (file._source_stamp, tuple(_stamps(one) for one in folders))
+    stamps = tuple(_stamps(one) for one in folders)
+    file._source_stamp = (file._source_stamp, stamps, tuple(sorted(options.items())))
     return dispatcher
 
 
@@ -63,6 +65,18 @@ def njit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile for the hot path: no GIL, no interpreter, cached on disk."""
     compiled: Callable[P, R] = _cached(function, boundscheck=False)
     return compiled
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Like `njit`, for an author's functions: an index beyond an array raises, as it does in plain Python."""
+    compiled: Callable[P, R] = _cached(function, boundscheck=True)
+    return compiled
+
+
+def piece(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that an author's functions call: compiled into them, with bounds checks; else it is plain Python."""
+    made: Callable[P, R] = register_jitable(boundscheck=True)(function)
+    return made
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

@@ -209,6 +209,15 @@ def _skip_overrun(r: Any) -> Any:
 
 
 @njit
+def copy_whole(slot: Any, copy: Any, stride: Any, sequence: Any) -> Any:
+    """Copy a slot that may be overrun meanwhile; whether the copy is whole: the fence orders the second look after it."""
+    atomics.copy_bytes(copy, slot, stride)
+    atomics.fence_acquire()
+    again = atomics.load_i64(slot + layout.SLOT_SEQUENCE)
+    return again == sequence and atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence
+
+
+@njit
 def fetch(r: Any, sequence: Any) -> Any:
     """Address of the slot of an available `sequence`; 0 when the writer overran it (counted).
 
@@ -219,10 +228,7 @@ def fetch(r: Any, sequence: Any) -> Any:
     copy = r[R_COPY_AT]
     if copy == 0:
         return slot
-    atomics.copy_bytes(copy, slot, r[R_STRIDE])
-    atomics.fence_acquire()
-    whole = atomics.load_i64(copy + layout.SLOT_SEQUENCE) == sequence
-    if whole and atomics.load_i64(slot + layout.SLOT_SEQUENCE) == sequence:
+    if copy_whole(slot, copy, r[R_STRIDE], sequence):
         return copy
     _overrun(r, 1)
     return 0
@@ -243,7 +249,9 @@ def _sleep(readers: Any, count: Any, park_at: Any) -> Any:
         _syscall6(_FUTEX, word, _FUTEX_WAIT, 1, park_at + 8 * P_TIMEOUT, 0, 0)
         return
     deadline = park_at + 8 * P_DEADLINE
-    when = now_ns(_CLOCK_MONOTONIC, deadline) + limits.PARK_TIMEOUT_NS
+    timeout = park_at + 8 * P_TIMEOUT
+    most = atomics.load_i64(timeout) * 1_000_000_000 + atomics.load_i64(timeout + 8)
+    when = now_ns(_CLOCK_MONOTONIC, deadline) + most
     atomics.store_i64(deadline, when // 1_000_000_000)
     atomics.store_i64(deadline + 8, when % 1_000_000_000)
     waiters = park_at + 8 * P_WAITERS

@@ -1,7 +1,7 @@
 """Where everything stands: the one descriptor of each layout in shared memory.
 
     ring segment    page 0: description, writer's words │ schema pages │ one page a reader │ slots
-    state segment   page 0: description │ copy A │ copy B
+    state segment   page 0: description │ schema pages │ copy A │ copy B
     node segment    page 0: control │ one block an actor (counters, then histograms)
 
 Offsets are bytes. Words are little-endian u64 unless said otherwise.
@@ -62,6 +62,7 @@ RING_GENERATION_AT = 48
 RING_ACTOR_AT = 56
 RING_BYTES_AT = 64
 RING_TEXT_BYTES_AT = 72
+RING_DIGEST_AT = 80
 RING_CURSOR_AT = 1024
 RING_CLAIM_AT = 1024 + limits.CACHE_LINE_BYTES
 
@@ -75,10 +76,12 @@ READER_NAME_AT = 2056
 RING_FIRST_READER_AT = (1 + limits.RING_SCHEMA_PAGES) * limits.PAGE_BYTES
 
 STATE_MAGIC = b"SOVSTAT\x00"
+STATE_VERSION_AT = 8
 STATE_SCHEMA_AT = 16
 STATE_BYTES_AT = 24
 STATE_INPUTS_AT = 32
-STATE_GENERATION_AT = 40
+STATE_TEXT_BYTES_AT = 48
+STATE_FIRST_COPY_AT = (1 + limits.STATE_SCHEMA_PAGES) * limits.PAGE_BYTES
 COPY_TAG_AT = 0
 COPY_OUTPUT_AT = 8
 COPY_INPUTS_AT = 128

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RING_LAYOUT_VERSION = 2
-STATE_LAYOUT_VERSION = 1
+RING_LAYOUT_VERSION = 3
+STATE_LAYOUT_VERSION = 2
 NODE_LAYOUT_VERSION = 2
 
 PAGE_BYTES = 4096
@@ -21,21 +21,39 @@ RING_MAX_SLOTS = 1 << 26
 RING_DEFAULT_SLOTS = 1 << 14
 RING_MAX_READERS = 32
 RING_SCHEMA_PAGES = 16
+RING_GENERATION_MAX = (1 << 32) - 1
 NODE_MAX_ACTORS = 64
 ACTOR_MAX_INPUTS = 16
 ACTOR_NAME_MAX_BYTES = 48
 STATE_MAX_BYTES = 1 << 20
+STATE_SCHEMA_PAGES = 16
+SCRATCH_MAX_BYTES = 1 << 30
+REBUILD_BATCH_SLOTS = 4096
 STEP_MAX_EVENTS = 256
 STEP_MAX_OUTPUTS_PER_EVENT = 64
 HISTOGRAM_BUCKETS = 1536
 HEARTBEAT_LIMIT_NS = 5_000_000_000
+ORPHAN_GRACE_NS = 2_000_000_000
+LEASE_WAIT_NS = 10_000_000_000
 PARK_TIMEOUT_NS = 1_000_000
 HALT_REACTION_NS = 1_000_000
 HALT_EPOCH_BITS = 16
 HALT_EPOCH_MASK = (1 << HALT_EPOCH_BITS) - 1
 CAREFUL_STEPS = 1024
 START_LIMIT_NS = 120_000_000_000
+SIGNER_INFLIGHT_MAX = 64
+# The pod imports nothing of ours: a test holds it to these two.
+POD_REMEMBERED_MAX = 1 << 20
+POD_FRAME_MAX_BYTES = 512
+# Numbers that distributions and systemd leave to nobody (60578 to 61183).
+POD_UID_FIRST = 60_600
+POD_UID_COUNT = 500
+EGRESS_QUEUED_MAX_BYTES = 16_384
+EGRESS_HALT_GRACE_NS = HALT_REACTION_NS // 4
 JITTER_MAX_S = 86_400
+INGRESS_MAX_CHANNELS = 64
+INGRESS_MAX_JUMP = 10_000_000
+CAPTURE_MAX_INTERFACES = 4096
 
 
 class Limit(NamedTuple):
@@ -56,10 +74,14 @@ LIMITS: tuple[Limit, ...] = (
     Limit("ring_max", RING_MAX_SLOTS, "slots", "largest ring"),
     Limit("ring_default", RING_DEFAULT_SLOTS, "slots", "ring.capacity when the topology is silent"),
     Limit("ring_readers", RING_MAX_READERS, "readers", "gates and readers of one ring"),
+    Limit("ring_generation", RING_GENERATION_MAX, "makings", "a slot's header has 32 bits for it"),
     Limit("node_actors", NODE_MAX_ACTORS, "actors", "blocks in the node's page"),
     Limit("actor_inputs", ACTOR_MAX_INPUTS, "rings", "cursors in one state copy"),
     Limit("actor_name", ACTOR_NAME_MAX_BYTES, "bytes", "POSIX shared-memory names are short"),
     Limit("state_max", STATE_MAX_BYTES, "bytes", "a strategy's State; copied once a step"),
+    Limit("state_schema", STATE_SCHEMA_PAGES * PAGE_BYTES, "bytes", "a State's layout, as text"),
+    Limit("scratch_max", SCRATCH_MAX_BYTES, "bytes", "a strategy's Scratch; private, never copied"),
+    Limit("rebuild_batch", REBUILD_BATCH_SLOTS, "slots", "read at once when Scratch is rebuilt"),
     Limit("step_events", STEP_MAX_EVENTS, "events", "largest batch that commits as one step"),
     Limit("step_outputs", STEP_MAX_OUTPUTS_PER_EVENT, "messages", "most that one event may emit"),
     Limit("histogram_buckets", HISTOGRAM_BUCKETS, "buckets", "log-linear, about 3 % wide"),
@@ -71,8 +93,49 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit("start", START_LIMIT_NS, "ns", "an actor that is not ready after it is hung"),
     Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
+    Limit("orphan_grace", ORPHAN_GRACE_NS, "ns", "then an actor without supervisor kills itself"),
+    Limit("lease_wait", LEASE_WAIT_NS, "ns", "longest wait of an actor for its predecessor's end"),
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),
+    Limit(
+        "egress_queued",
+        EGRESS_QUEUED_MAX_BYTES,
+        "bytes",
+        "in the kernel, not acknowledged by the venue's host",
+    ),
+    Limit(
+        "egress_halt_grace",
+        EGRESS_HALT_GRACE_NS,
+        "ns",
+        "from a halt until what is queued is cut off with its connection",
+    ),
+    Limit(
+        "signer_inflight",
+        SIGNER_INFLIGHT_MAX,
+        "requests",
+        "to the pod and not yet answered; max_inflight",
+    ),
+    Limit(
+        "pod_remembered",
+        POD_REMEMBERED_MAX,
+        "orders",
+        "whose signatures the pod gives again; older ones it refuses",
+    ),
+    Limit("pod_frame", POD_FRAME_MAX_BYTES, "bytes", "largest frame between proxy and pod"),
+    Limit(
+        "pod_uid_first",
+        POD_UID_FIRST,
+        "uid",
+        "first of the users that pods get where the node is root",
+    ),
+    Limit("pod_uids", POD_UID_COUNT, "uids", "how many of them there are, from pod_uid_first on"),
+    Limit(
+        "ingress_channels", INGRESS_MAX_CHANNELS, "channels", "whose numbers one ingress follows"
+    ),
+    Limit(
+        "ingress_jump", INGRESS_MAX_JUMP, "numbers", "a longer jump forward needs a second packet"
+    ),
+    Limit("capture_interfaces", CAPTURE_MAX_INTERFACES, "interfaces", "of a pcapng section"),
     Limit("jitter_run", JITTER_MAX_S, "s", "longest run of `sovereign jitter` on a core"),
 )

@@ -42,7 +42,7 @@ class Managed:
         self.started_ns = 0
         self.hung = ""
         self.busy = ""
-        self.detached = False
+        self.detached = self.ever_ran = False
 
     @property
     def pid(self) -> int | None:
@@ -65,6 +65,7 @@ class Managed:
     def counters_reset(self) -> None:
         """What the supervisor compares with must not be the dead predecessor's."""
         self._starts_before = self.counters["starts"]
+        self._ready_before = self.counters["ready_ns"]
 
     def ready(self) -> bool:
         """Whether the loop is warm and runs."""
@@ -80,7 +81,7 @@ class Managed:
         if self.process.ended:
             return True
         if self.state == STARTING and self.ready():
-            self.state = RUNNING
+            self.state, self.ever_ran = RUNNING, True
         why = "" if self.hung else self._hangs(now_ns)
         if why:
             self.hung = why
@@ -104,6 +105,7 @@ class Managed:
     def reap(self, now_ns: int) -> int:
         """Take the exit code, and decide what follows: STOPPED, BACKOFF or FATAL."""
         assert self.process is not None
+        self.ever_ran |= self.counters["ready_ns"] > self._ready_before
         code = self.process.reap()
         self.process, self.exit_code = None, code
         if self.asked_to_stop or (code == 0 and self.spec.restart.policy != "always"):

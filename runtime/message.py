@@ -21,7 +21,7 @@ import numpy as np
 
 from sovereign.runtime.errors import SovereignError
 
-__all__ = ["Message", "plain", "shown"]
+__all__ = ["Message", "dtype_of", "layout_of", "plain", "shown"]
 
 
 def _field_type(owner: type, name: str, hint: Any) -> Any:
@@ -68,25 +68,23 @@ class Message:
     @classmethod
     def layout(cls) -> str:
         """One line a field: offset, type, name; then the size."""
+        return layout_of(cls._spelled(), cls.dtype.itemsize)
+
+    @classmethod
+    def _spelled(cls) -> list[list[Any]]:
+        """Name, type and offset of each field."""
         fields: Mapping[str, Any] = cls.dtype.fields or {}
-        lines = [
-            f"{offset:5d}  {_spell(kind):<10} {name}"
-            for name, (kind, offset, *_) in ((n, fields[n]) for n in cls.dtype.names or ())
-        ]
-        return "\n".join([*lines, f"{cls.dtype.itemsize:5d}  bytes"])
+        return [[name, _spell(fields[name][0]), fields[name][1]] for name in cls.dtype.names or ()]
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """The layout as plain data, for manifests and error texts."""
-        fields: Mapping[str, Any] = cls.dtype.fields or {}
         return {
             "name": cls.__name__,
             "schema_id": f"{cls.schema_id:016x}",
             "type_id": cls.type_id,
             "bytes": cls.dtype.itemsize,
-            "fields": [
-                [name, _spell(fields[name][0]), fields[name][1]] for name in cls.dtype.names or ()
-            ],
+            "fields": cls._spelled(),
         }
 
     @classmethod
@@ -119,6 +117,28 @@ class Message:
         array = np.frombuffer(raw, cls.dtype, 1).view(np.recarray)
         record: np.record = array[0]
         return record
+
+
+def layout_of(fields: list[list[Any]], size: int) -> str:
+    """The layout as text, from fields as `Message.schema` gives them."""
+    lines = [f"{offset:5d}  {spelled:<10} {name}" for name, spelled, offset in fields]
+    return "\n".join([*lines, f"{size:5d}  bytes"])
+
+
+def dtype_of(schema: dict[str, Any]) -> np.dtype[np.void]:
+    """The dtype that `Message.schema` describes: records of a class that is not at hand any more."""
+    formats: list[Any] = []
+    for _, spelled, _ in schema["fields"]:
+        base, _, size = spelled.partition("[")
+        formats.append((base, (int(size[:-1]),)) if size else base)
+    return np.dtype(
+        {
+            "names": [name for name, _, _ in schema["fields"]],
+            "formats": formats,
+            "offsets": [offset for _, _, offset in schema["fields"]],
+            "itemsize": schema["bytes"],
+        }
+    )
 
 
 def _as_tuple(kind: Any) -> tuple[Any, ...]:

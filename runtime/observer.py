@@ -1,12 +1,37 @@
-"""Look into a ring without holding its writer back: no page, no lease, no cursor that anyone minds."""
+"""Look into a ring without holding its writer back: no page, no lease, no cursor that anyone minds.
+
+Contract. An observer may be overrun at any moment, even while it copies. It copies a slot and looks at the slot's
+sequence again: the writer makes a slot's new sequence visible before it touches the bytes (`kernels.open_slot`), so a
+sequence that still stands says that the copy is whole. Every slot is either given out whole or counted in `overrun`.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from sovereign.runtime import atomics, layout
+from sovereign.runtime import atomics, kernels, layout
 from sovereign.runtime.jit import njit
 from sovereign.runtime.ring import SlotArray, open_ring
+
+
+@njit
+def take(
+    cursor_at: Any, slots: Any, capacity: Any, stride: Any, after: Any, most: Any, out: Any
+) -> Any:
+    """Copy up to `most` slots that follow `after` to the address `out`: (last sequence passed, slots copied whole).
+
+    What lies further behind than the ring is long is passed at once. The acquire load orders the copies after the cursor.
+    """
+    published = atomics.load_acquire(cursor_at)
+    first = max(after, published - capacity)
+    last = min(published, first + most)
+    whole = 0
+    for sequence in range(first + 1, last + 1):
+        slot = kernels.slot_of(slots, capacity - 1, stride, sequence)
+        whole += kernels.copy_whole(slot, out + whole * stride, stride, sequence)
+    return last, whole
 
 
 class Observer:
@@ -14,37 +39,28 @@ class Observer:
 
     def __init__(self, node: str, name: str, start: str = "newest") -> None:
         self.ring = open_ring(node, name)
-        self._slots = self.ring.slots()
         cursor = self.ring.cursor
         self.cursor = cursor if start == "newest" else max(0, cursor - self.ring.capacity)
         self.overrun = 0
 
     def read(self, most: int = 256) -> SlotArray:
-        """Copies of up to `most` slots that followed; those overwritten while copying are counted in `overrun`."""
-        published = self.ring.cursor
-        behind = published - self.cursor - self.ring.capacity
-        if behind > 0:
-            self.overrun += behind
-            self.cursor += behind
-        wanted = np.arange(self.cursor + 1, min(published, self.cursor + most) + 1, dtype=np.uint64)
-        places = (wanted - np.uint64(1)) & np.uint64(self.ring.capacity - 1)
-        copied = self._slots[places.astype(np.int64)]
-        _fence()
-        whole = (copied["sequence"] == wanted) & (
-            self._slots["sequence"][places.astype(np.int64)] == wanted
+        """Copies of up to `most` slots that followed; those overwritten before they were whole are counted in `overrun`."""
+        ring = self.ring
+        most = min(most, ring.capacity)
+        copies = np.empty(most, layout.slot_dtype(ring.stride))
+        last, whole = take(
+            ring.segment.address + layout.RING_CURSOR_AT,
+            ring.slots_address,
+            ring.capacity,
+            ring.stride,
+            self.cursor,
+            most,
+            copies.ctypes.data,
         )
-        self.cursor += len(wanted)
-        self.overrun += int(len(wanted) - np.count_nonzero(whole))
-        kept: SlotArray = copied[whole]
-        return kept
+        self.overrun += last - self.cursor - whole
+        self.cursor = last
+        return copies[:whole]
 
     def close(self) -> None:
         """Unmap."""
-        self._slots = np.empty(0, layout.HEADER_DTYPE)
         self.ring.segment.close()
-
-
-@njit
-def _fence() -> None:
-    """The copy happens before the second look at the sequences."""
-    atomics.fence_acquire()

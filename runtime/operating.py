@@ -45,7 +45,7 @@ class Operations:
         if request.op == "halt":
             return self.halt(request.by, request.reason, peer.uid)
         if request.op == "resume":
-            return self._resume(request.by, peer.uid)
+            return self.resume(request.by, peer.uid)
         if request.op == "down":
             self._archive(request, peer)
             self._node.end("down")
@@ -139,7 +139,7 @@ class Operations:
             "not_persisted": unwritten,
         }
 
-    def _resume(self, by: str, uid: int) -> dict[str, Any]:
+    def resume(self, by: str, uid: int) -> dict[str, Any]:
         """Lift the halt, by a named person."""
         node = self._node
         halting.refuse_if_not_halted(node.control)

@@ -17,6 +17,13 @@ from sovereign.runtime.spec import NodeSpec
 QUARANTINE = "quarantine"
 
 
+def set_aside_of(spec: NodeSpec, actor: str, ring: Ring) -> list[int]:
+    """Sequences of `ring` that were set aside for `actor`, of the ring's generation."""
+    folder = spec.archive_dir / QUARANTINE / actor
+    named = f"{ring.name}-g{ring.generation:010d}-"
+    return sorted(int(one.stem.removeprefix(named)) for one in folder.glob(f"{named}*.npy"))
+
+
 def set_aside(spec: NodeSpec, actor: str, ring: Ring, event: InHand) -> Path:
     """Write the slot of `event` of `ring`; where. OSError when the disk refuses."""
     folder = spec.archive_dir / QUARANTINE / actor

@@ -9,7 +9,6 @@ What a late reader sees: a gate misses nothing; an observer that was overrun cou
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,14 @@ import numpy.typing as npt
 from sovereign.runtime import layout, limits
 from sovereign.runtime.errors import LayoutError, LimitError
 from sovereign.runtime.message import Message
+from sovereign.runtime.ring_description import (
+    WORDS,
+    check_description,
+    check_words,
+    described,
+    digest,
+    refuse,
+)
 from sovereign.runtime.shm import Segment, segment_name, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 
@@ -73,16 +80,7 @@ def _check_spec(spec: RingSpec) -> None:
 def create_ring(spec: RingSpec, node: str, generation: int = 1) -> None:
     """Make the ring's segment. LimitError, ResourceError (name taken, memory short)."""
     _check_spec(spec)
-    text = json.dumps(
-        {
-            "ring": spec.name,
-            "types": [kind.schema() for kind in spec.types],
-            "readers": [
-                {"name": one.name, "gate": one.gate, "archives": one.archives}
-                for one in spec.readers
-            ],
-        }
-    ).encode()
+    text = described(spec)
     if len(text) > limits.RING_SCHEMA_PAGES * limits.PAGE_BYTES:
         raise LimitError(f"ring {spec.name}: its message layouts do not fit the schema pages")
     size = layout.slots_at(len(spec.readers)) + spec.capacity * spec.stride
@@ -95,18 +93,19 @@ def create_ring(spec: RingSpec, node: str, generation: int = 1) -> None:
         segment.word(page + layout.READER_GATE_AT)[0] = int(reader.gate)
         at = page + layout.READER_NAME_AT
         memory[at : at + len(name)] = np.frombuffer(name, np.uint8)
-    for offset, value in (
-        (layout.RING_VERSION_AT, limits.RING_LAYOUT_VERSION),
-        (layout.RING_CAPACITY_AT, spec.capacity),
-        (layout.RING_STRIDE_AT, spec.stride),
-        (layout.RING_READERS_AT, len(spec.readers)),
-        (layout.RING_SCHEMA_AT, schema_of(spec.types)),
-        (layout.RING_GENERATION_AT, generation),
-        (layout.RING_ACTOR_AT, spec.actor_index),
-        (layout.RING_BYTES_AT, size),
-        (layout.RING_TEXT_BYTES_AT, len(text)),
+    for key, value in (
+        ("version", limits.RING_LAYOUT_VERSION),
+        ("capacity", spec.capacity),
+        ("stride", spec.stride),
+        ("readers", len(spec.readers)),
+        ("schema", schema_of(spec.types)),
+        ("generation", generation),
+        ("actor", spec.actor_index),
+        ("bytes", size),
+        ("text", len(text)),
     ):
-        segment.word(offset)[0] = value
+        segment.word(WORDS[key])[0] = value
+    segment.word(layout.RING_DIGEST_AT)[0] = digest(segment, text)
     memory[0:8] = np.frombuffer(layout.RING_MAGIC, np.uint8)  # last: a ring half made has no magic
     segment.close()
 
@@ -177,28 +176,21 @@ class Ring:
         return self.segment.address + layout.slots_at(len(self.readers))
 
 
-def _refuse(name: str, what: str, got: object, expected: object) -> LayoutError:
-    return LayoutError(
-        f"ring {name}: {what}",
-        where=f"/dev/shm{name}",
-        got=str(got),
-        expected=str(expected),
-        hint="`sovereign up --fresh` seals what it holds and makes it anew",
-    )
-
-
-def _words(segment: Segment) -> dict[str, int]:
-    """The description's words, and the cursor."""
-    places = {
-        "version": layout.RING_VERSION_AT,
-        "capacity": layout.RING_CAPACITY_AT,
-        "stride": layout.RING_STRIDE_AT,
-        "readers": layout.RING_READERS_AT,
-        "bytes": layout.RING_BYTES_AT,
-        "text": layout.RING_TEXT_BYTES_AT,
-        "cursor": layout.RING_CURSOR_AT,
-    }
-    return {key: int(segment.word(at)[0]) for key, at in places.items()}
+def _check_cursors(full: str, ring: Ring) -> None:
+    """No reader is beyond the writer, and no gate was overrun. Others may move meanwhile: each pair is read in an order
+    in which it can only come closer."""
+    if ring.cursor < 0:
+        raise refuse(full, "its cursor is corrupt", ring.cursor, "0 or more")
+    for index, reader in enumerate(ring.readers):
+        before, at = ring.cursor, ring.reader_cursor(index)
+        if at == layout.DETACHED:
+            continue
+        if at < 0 or (reader.gate and at < before - ring.capacity):
+            expected = f"{max(0, before - ring.capacity)} to {before}"
+            raise refuse(full, f"reader {index} is behind what the ring holds", at, expected)
+        writer = ring.cursor
+        if at > writer:
+            raise refuse(full, f"reader {index} is beyond the writer", at, f"≤ {writer}")
 
 
 def open_ring(node: str, name: str, *, writable: bool = False, resident: bool = False) -> Ring:
@@ -208,40 +200,25 @@ def open_ring(node: str, name: str, *, writable: bool = False, resident: bool = 
     """
     full = segment_name(node, name)
     segment = Segment.open(full, writable=writable, resident=resident)
-    magic = segment.memory[0:8].tobytes()
-    if magic != layout.RING_MAGIC:
-        raise _refuse(full, "is not a ring", magic, layout.RING_MAGIC)
-    words = _words(segment)
-    if words["version"] != limits.RING_LAYOUT_VERSION:
-        raise _refuse(
-            full, "has another layout version", words["version"], limits.RING_LAYOUT_VERSION
+    try:
+        words = check_words(full, segment)
+        said = check_description(full, name, segment, words)
+        ring = Ring(
+            segment,
+            said.ring,
+            words["capacity"],
+            words["stride"],
+            words["schema"],
+            words["generation"],
+            words["actor"],
+            said.layouts(),
+            tuple(ReaderSpec(one.name, one.gate, one.archives) for one in said.readers),
         )
-    if words["bytes"] != segment.bytes or words["bytes"] != (
-        layout.slots_at(words["readers"]) + words["capacity"] * words["stride"]
-    ):
-        raise _refuse(full, "its size does not fit its description", segment.bytes, words["bytes"])
-    if not 0 < words["text"] <= limits.RING_SCHEMA_PAGES * limits.PAGE_BYTES:
-        raise _refuse(full, "its description is corrupt", words["text"], "a length in its pages")
-    text = segment.memory[limits.PAGE_BYTES : limits.PAGE_BYTES + words["text"]].tobytes()
-    said = json.loads(text)
-    for index in range(words["readers"]):
-        at = layout.reader_page(index) + layout.READER_CURSOR_AT
-        if words["cursor"] < int(segment.word(at)[0]) != layout.DETACHED and not writable:
-            # The writer may have moved since its cursor was read: look again, in order.
-            reader, writer = int(segment.word(at)[0]), int(segment.word(layout.RING_CURSOR_AT)[0])
-            if writer < reader != layout.DETACHED:
-                raise _refuse(full, f"reader {index} is beyond the writer", reader, f"≤ {writer}")
-    return Ring(
-        segment,
-        said["ring"],
-        words["capacity"],
-        words["stride"],
-        int(segment.word(layout.RING_SCHEMA_AT)[0]),
-        int(segment.word(layout.RING_GENERATION_AT)[0]),
-        int(segment.word(layout.RING_ACTOR_AT)[0]),
-        tuple(said["types"]),
-        tuple(ReaderSpec(one["name"], one["gate"], one["archives"]) for one in said["readers"]),
-    )
+        _check_cursors(full, ring)
+    except LayoutError:
+        segment.close()
+        raise
+    return ring
 
 
 def check_types(ring: Ring, types: tuple[type[Message], ...]) -> None:
@@ -250,4 +227,4 @@ def check_types(ring: Ring, types: tuple[type[Message], ...]) -> None:
         return
     theirs = "; ".join(f"{one['name']} {one['schema_id']} {one['fields']}" for one in ring.types)
     ours = "; ".join(f"{k.__name__} {k.schema_id:016x} {k.schema()['fields']}" for k in types)
-    raise _refuse(ring.segment.name, "carries other message layouts", theirs, ours)
+    raise refuse(ring.segment.name, "carries other message layouts", theirs, ours)

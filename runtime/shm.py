@@ -18,7 +18,7 @@ import numpy.typing as npt
 import posix_ipc
 
 from sovereign.runtime import limits
-from sovereign.runtime.errors import ResourceError, SovereignError
+from sovereign.runtime.errors import LayoutError, ResourceError
 
 SHM_FOLDER = Path("/dev/shm")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -42,6 +42,15 @@ def unlink(name: str) -> None:
         posix_ipc.unlink_shared_memory(name)
     except posix_ipc.ExistentialError:
         return
+
+
+def half_made(name: str) -> bool:
+    """Whether the segment stands without its magic, which is written last: its maker died, and nobody has used it."""
+    try:
+        with open(SHM_FOLDER / name[1:], "rb") as stream:
+            return stream.read(8) in (b"", bytes(8))
+    except FileNotFoundError:
+        return False
 
 
 class Segment:
@@ -86,7 +95,7 @@ class Segment:
 
     @classmethod
     def open(cls, name: str, *, writable: bool = False, resident: bool = False) -> Segment:
-        """Map a segment whole. ResourceError when it does not exist.
+        """Map a segment whole. ResourceError when it does not exist, LayoutError when it has not even one page.
 
         `resident`: every page is mapped now and locked where RLIMIT_MEMLOCK allows, so that no hot loop takes a fault
         (one in 400 messages took 3 µs before).
@@ -96,8 +105,9 @@ class Segment:
         try:
             size = os.fstat(fd).st_size
             if size < limits.PAGE_BYTES:
-                raise SovereignError(
+                raise LayoutError(
                     f"shared memory {name} is cut short",
+                    where=f"/dev/shm{name}",
                     got=f"{size} bytes",
                     expected=f"at least {limits.PAGE_BYTES} bytes",
                 )

@@ -55,12 +55,14 @@ Tell = Callable[[str], None]
 class Options:
     """How long the node runs: until asked to end, for `seconds`, or until it has nothing left to do.
 
+    `resume_by`: who lifts, before anything starts, the halt that the node ended with.
     `ended_by`: what ends it, for the line that says that it is up.
     """
 
     seconds: float = 0.0
     until_idle: bool = False
     fresh: bool = False
+    resume_by: str = ""
     ended_by: str = "`sovereign down`"
 
 
@@ -79,6 +81,7 @@ class Supervisor:
         self.spec, self.options, self.tell = spec, options, tell
         self.ending = ""
         self.fatal: list[str] = []
+        self.ended_halted = False
         self.signals: list[int] = []
         self.ran = False
         self.started_s, self.started_ns = time.monotonic(), time.time_ns()
@@ -167,9 +170,6 @@ class Supervisor:
         self.control.restore(
             record.epoch
         )  # the page's own word may be later: a crash came before it was on disk
-        if self.control.halted:
-            by = record.by or "someone"
-            self.tell(f"the node was halted by {by} and starts halted; `sovereign resume` lifts it")
         self.view = NodeView(spec)
         self.quiet, self.waiting = Quiet(self.view), Waiting(self.view)
         self.journal = Journal(spec.name)
@@ -186,6 +186,10 @@ class Supervisor:
         self.tell(f"node {spec.name}: {len(spec.actors)} actors, {self.options.ended_by} ends it")
         started = {"generation": estate.generation, "actors": len(spec.actors), "pid": os.getpid()}
         self.journal.write(NodeStarted, {**started, "went_on": int(estate.went_on)})
+        if self.control.halted and self.options.resume_by:
+            self.operations.resume(self.options.resume_by, os.getuid())
+        elif self.control.halted:
+            self.tell(halting.told(record))
 
     def _abandon(self) -> None:
         """Leave nothing that runs: after an error of ours no actor may go on without anyone who minds it."""
@@ -314,11 +318,11 @@ class Supervisor:
         if actor.spec.restart.then == "detach":
             self._detach(actor)
             return
-        never_ran = all(one.counters["events"] == 0 for one in self.actors.values())
-        if not self.control.halted and not never_ran:
+        # What never ran has not traded: the node ends, and the mended one need not be resumed.
+        if actor.ever_ran and not self.control.halted:
             self._halt(f"{name} cannot be kept: {reason}")
             self.tell(f"the node is halted: {name} cannot be kept")
-        if never_ran or self.options.until_idle or self.options.seconds:
+        if not actor.ever_ran or self.options.until_idle or self.options.seconds:
             self.end("fatal")
 
     def _halt(self, reason: str) -> None:
@@ -384,6 +388,7 @@ class Supervisor:
                     deadline = time.monotonic() + 1
                 self.serve(1)
         self.journal.close()
+        self.ended_halted = self.control.halted
         rows = [one.row(halted=self.control.halted) for one in self.actors.values()]
         if is_settled(self.spec):
             for segment in leftovers(self.spec):

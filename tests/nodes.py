@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,17 +36,28 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 class SmallNode:
-    """`source` is a ring that the test writes; then `actors` in a chain; the last one's ring has the reader `test`."""
+    """`source` is a ring that the test writes; then `actors` in a chain; the last one's ring has the reader `test`.
 
-    def __init__(self, source: Types, *actors: tuple[str, str, Any], capacity: int = 1024) -> None:
+    With `audited`, an auditor of that config, named `auditor`, is the last actor, and reads `source`.
+    """
+
+    def __init__(
+        self,
+        source: Types,
+        *actors: tuple[str, str, Any],
+        capacity: int = 1024,
+        out_capacity: int = 0,
+        audited: Any = None,
+    ) -> None:
         self.name = f"t{os.getpid()}x{time.monotonic_ns() % 1_000_000}"
         self.folder = Path(tempfile.mkdtemp(prefix="sovereign-test-"))
         self.pids: dict[int, int] = {}
         given: list[Types] = [source]
         names = ["source", *(name for name, _, _ in actors), "test"]
-        specs = [
-            ActorSpec(0, "source", "test", "", None, output=self._ring(0, names, source, capacity))
-        ]
+        first = self._ring(0, names, source, capacity)
+        if audited is not None:
+            first = replace(first, readers=(*first.readers, ReaderSpec("auditor")))
+        specs = [ActorSpec(0, "source", "test", "", None, output=first)]
         for index, (name, entry, config) in enumerate(actors, 1):
             kind = load_entry(entry)
             gives = kind.gives(config, (given[-1],))
@@ -57,11 +69,17 @@ class SmallNode:
                     entry,
                     config,
                     inputs=(InputSpec(names[index - 1], index - 1),),
-                    output=self._ring(index, names, gives, capacity) if gives else None,
+                    output=self._ring(index, names, gives, out_capacity or capacity)
+                    if gives
+                    else None,
                     upstream=(given[-1],),
                 )
             )
             given.append(gives)
+        if audited is not None:
+            entry = "sovereign.actors.auditor.actor:Auditor"
+            wire = (InputSpec("source", 0),)
+            specs.append(ActorSpec(len(specs), "auditor", "auditor", entry, audited, inputs=wire))
         self.last = given[-1]
         self.spec = NodeSpec(self.name, tuple(specs), self.folder, self.folder / "archive")
 
@@ -93,7 +111,9 @@ class SmallNode:
         self.pids[index] = pid
         counters = self.control.counters(index)
         if wait:
-            until(lambda: counters["starts"] > before and counters["phase"] != counting.STARTING)
+            until(  # a cold cache compiles
+                lambda: counters["starts"] > before and counters["phase"] != counting.STARTING, 120
+            )
         return pid
 
     def kill(self, index: int, number: int = signal.SIGKILL) -> int:
@@ -102,9 +122,10 @@ class SmallNode:
         return self.reap(index)
 
     def reap(self, index: int) -> int:
-        """Wait for the end of an actor."""
-        _, status = os.waitpid(self.pids.pop(index), 0)
-        return os.waitstatus_to_exitcode(status)
+        """Wait for the end of an actor; a failed assertion when it lives on."""
+        ended = until(lambda: (found := os.waitpid(self.pids[index], os.WNOHANG))[0] and found, 60)
+        del self.pids[index]
+        return os.waitstatus_to_exitcode(ended[1])
 
     def log(self, name: str) -> str:
         """The actor's log."""

@@ -8,7 +8,9 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,90 @@ def test_kill_9_of_the_auditor_loses_nothing(tmp_path: Path) -> None:
         values = layout.payload(np.concatenate(arrays), Item.dtype)["value"]
         assert values.tolist() == list(range(1, sent + 1)), f"seed {seed}"
         assert verify_archive(tmp_path).sound
+
+
+def _publish(node: str, count: int) -> Reader:
+    """A reader before which `count` items stand."""
+    writer, reader = Writer(node, "r", (Item,)), Reader(node, "r", "a")
+    for value in range(count):
+        writer.put(Item, {"value": value}, origin_ns=value)
+    writer.publish()
+    return reader
+
+
+def test_what_a_killed_auditor_left_open_is_sealed_at_the_next_stop(
+    node: str, tmp_path: Path
+) -> None:
+    """Its successor got no slot of this ring any more."""
+    reader = _publish(node, 100)
+    Recorder(tmp_path, node, reader.ring, 256).write(1, reader.slots(100))
+    Recorder(tmp_path, node, reader.ring, 256).finish()
+    verdict = verify_archive(tmp_path)
+    assert verdict.sound and (verdict.records, verdict.open_segments) == (100, 0)
+
+
+def test_a_segment_in_which_nothing_stands_is_not_kept(node: str, tmp_path: Path) -> None:
+    reader = _publish(node, 300)
+    first = Recorder(tmp_path, node, reader.ring, 256)
+    first.write(1, reader.slots(256))
+    first._segment_for(257)  # opened, and killed before the write
+    Recorder(tmp_path, node, reader.ring, 256).finish()
+    assert [one.name for one in tmp_path.glob("r/g*/*.npy")] == [f"{1:020d}.npy"]
+    assert verify_archive(tmp_path).sound
+
+
+@pytest.mark.parametrize("size", [0, 4096 + 256 * 64])
+def test_a_segment_without_a_header_is_nothing(node: str, tmp_path: Path, size: int) -> None:
+    """Its writer was killed between making the file and writing the header; then the rings were made anew."""
+    reader = _publish(node, 1)
+    left = tmp_path / "r" / "g0000000000" / f"{1:020d}.npy"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(size))
+    assert verify_archive(tmp_path).sound
+    Recorder(tmp_path, node, reader.ring, 256)
+    assert not left.exists()
+
+
+def test_a_segment_sealed_short_at_a_stop_is_gone_on_with(node: str, tmp_path: Path) -> None:
+    reader = _publish(node, 150)
+    slots = reader.slots(150)[0]
+    first = Recorder(tmp_path, node, reader.ring, 256)
+    first.write(1, (slots[:100],))
+    first.finish()
+    second = Recorder(tmp_path, node, reader.ring, 256)
+    second.write(101, (slots[100:],))
+    verdict = verify_archive(tmp_path)
+    assert verdict.sound, f"while it is written on: {verdict.failures}"
+    assert (verdict.open_segments, verdict.open_records) == (1, 150)
+    second.finish()
+    verdict = verify_archive(tmp_path)
+    assert verdict.sound and verdict.records == 150
+
+
+def _write_again_as_nobody(node: str, folder: Path, reader: Reader) -> None:
+    """Seal a segment, then write it again as after a kill between seal and commit; no user is above the file's mode."""
+    if os.geteuid() == 0:
+        os.setuid(65_534)
+    for _ in range(2):
+        Recorder(folder, node, reader.ring, 256).write(1, reader.slots(256))
+
+
+def test_a_kill_between_seal_and_commit_is_survived_by_any_user(node: str) -> None:
+    reader = _publish(node, 256)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        if (pid := os.fork()) == 0:
+            try:
+                _write_again_as_nobody(node, folder, reader)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        verdict = verify_archive(folder)
+        assert verdict.sound and verdict.records == 256
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")

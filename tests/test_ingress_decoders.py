@@ -20,7 +20,16 @@ from sovereign.actors.ingress.decoders.dbn import Dbn, DbnConfig
 from sovereign.actors.ingress.decoders.itch50 import Itch50, ItchConfig
 from sovereign.actors.ingress.drivers.capture import index_capture
 from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames, read_content
-from sovereign.messages.market import BookLevel, Gap, Heartbeat, OrderEvent, Quote, Raw, Trade
+from sovereign.messages.market import (
+    BookLevel,
+    Gap,
+    Heartbeat,
+    OrderEvent,
+    Quote,
+    Raw,
+    Reset,
+    Trade,
+)
 from sovereign.runtime.errors import InputError
 
 STRIDE, SLOTS = 128, 64
@@ -229,4 +238,5 @@ def test_the_offsets_that_kernels_write_to() -> None:
     assert list(_offsets(Quote).values()) == [0, 8, 16, 24, 32, 36, 40, 44, 48, 52, 56, 60, 62, 63]
     assert list(_offsets(Raw).values()) == [0, 4, 8, 10, 12, 14]
     assert list(_offsets(Heartbeat).values()) == [0, 8, 12]
-    assert list(_offsets(Gap).values()) == [0, 8, 16]
+    assert list(_offsets(Gap).values()) == [0, 8, 16, 20, 24]
+    assert list(_offsets(Reset).values()) == [0, 8, 16, 20, 24, 26, 36]

@@ -1,10 +1,9 @@
-"""The ring: order, gates, wrap, observers, leases, and what is refused at attach."""
+"""The ring: order, gates, wrap, observers, and what is refused at attach."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sovereign.runtime import layout, limits
-from sovereign.runtime.errors import LayoutError, LeaseError, LimitError, ResourceError
-from sovereign.runtime.lease import Lease, is_held
+from sovereign.runtime.errors import LayoutError, LimitError, ResourceError
 from sovereign.runtime.message import Message
 from sovereign.runtime.observer import Observer
 from sovereign.runtime.reader import Reader
@@ -148,20 +146,3 @@ def test_exhausted_shared_memory_is_an_error_and_leaves_nothing() -> None:
     with pytest.raises(ResourceError, match="no shared memory"):
         Segment.create(segment_name(NODE, "big"), 2 * free.f_blocks * free.f_frsize)
     assert segments_of(NODE) == []
-
-
-def test_a_lease_is_refused_while_its_holder_lives_and_free_at_once_after(tmp_path: Path) -> None:
-    ready_r, ready_w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        Lease(tmp_path, "x.writer")
-        os.write(ready_w, b".")
-        os.read(os.pipe()[0], 1)
-        os._exit(0)
-    os.read(ready_r, 1)
-    assert is_held(tmp_path, "x.writer")
-    with pytest.raises(LeaseError, match=f"process {pid}"):
-        Lease(tmp_path, "x.writer")
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    Lease(tmp_path, "x.writer").release()

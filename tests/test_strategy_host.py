@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -18,8 +19,10 @@ from sovereign.actors.strategy.actor import StrategyConfig, StrategyHost
 from sovereign.actors.strategy.identity import PluginVersion
 from sovereign.actors.strategy.loading import load_strategy
 from sovereign.messages.time import Tick
+from sovereign.runtime import counters as counting
 from sovereign.runtime import layout
 from sovereign.runtime.errors import PluginError
+from sovereign.runtime.host import run_actor
 from sovereign.runtime.observer import Observer
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.writer import Writer
@@ -155,6 +158,29 @@ def test_a_strategy_that_never_returns_stops_beating() -> None:
         time.sleep(0.3)
         assert node.control.counters(1)["heartbeat_ns"] == beat
         assert node.kill(1) == -signal.SIGKILL
+
+
+def test_a_strategy_that_never_returns_does_not_outlive_its_supervisor() -> None:
+    """Its lease would keep the next `up` from starting it."""
+    alive_r, alive_w = os.pipe()
+    with SmallNode((Event,), ("s", HOST, _config("Endless"))) as node:
+        writer = Writer(node.name, "source", (Event,))
+        pid = os.fork()
+        if pid == 0:
+            os.close(alive_w)
+            try:
+                run_actor(node.spec, 1, alive_r)
+            finally:
+                os._exit(99)
+        node.pids[1] = pid
+        counters = node.control.counters(1)
+        until(lambda: counters["phase"] == counting.RUNNING)
+        _feed(writer, range(1, 2))
+        until(lambda: counters["hand_sequence"] == 1)
+        os.close(alive_w)
+        assert node.reap(1) == -signal.SIGKILL
+        assert "the supervisor is gone" in node.log("s") and "does not end" in node.log("s")
+    os.close(alive_r)
 
 
 def test_the_plugins_identity_stands_before_its_first_answer_and_once(node: SmallNode) -> None:

@@ -17,7 +17,7 @@ from test_policies import Node, _late_sink, _source, node
 from nodes import until
 from sovereign.runtime import control, estate, halting
 from sovereign.runtime.errors import LayoutError, LeaseError, SovereignError
-from sovereign.runtime.node_ring import Halt
+from sovereign.runtime.node_ring import Halt, Resume
 from sovereign.runtime.ring import detach_reader
 from sovereign.runtime.rundir import NodeLock
 from sovereign.runtime.shm import segment_name, segments_of, unlink
@@ -271,3 +271,45 @@ def test_the_halt_of_a_fatal_actor_is_archived_to_the_end(node: Node) -> None:
     node.write(_source(10) + late, '"feed"')
     node.up("--until-idle", expect=5)
     assert b"late cannot be kept" in node.archived("node", Halt)["reason"][0].tobytes()
+
+
+def test_a_halt_that_a_mistake_caused_is_lifted_when_the_mended_node_starts(node: Node) -> None:
+    broken = node.folder / "broken"
+    late = _late_sink(
+        node, f'broken = "{broken}"\nrestart = {{ backoff_ms = 1, max_failures = 1 }}'
+    )
+    node.write(_source(10) + late, '"feed"')
+    broken.touch()
+    node.up("--until-idle", expect=5)
+    broken.unlink()
+    said = node.up("--until-idle", expect=5)
+    assert "halted by supervisor at 20" in said and "late cannot be kept" in said
+    assert "--resume-by WHO" in said and "was halted when it ended" in said
+    node.up("--until-idle", "--resume-by", "tester")
+    assert node.archived("node", Resume)["by"][0].tobytes().rstrip(b"\0") == b"tester"
+    node.up("--until-idle")
+
+
+def test_what_never_ran_ends_the_node_and_halts_nothing(node: Node) -> None:
+    taker = '[actors.taker]\nkind = "strategy"\nplugin = "typo:Typo"\ninputs = ["feed"]\n'
+    (node.folder / "typo.py").write_text(TYPO)
+    node.write(_source(10) + taker, '"feed", "taker"')
+    said = node.up("--until-idle", expect=5)
+    assert "undefined_name" in said
+    mended = TYPO.replace("undefined_name", "event.value")
+    (node.folder / "typo.py").write_text(mended)
+    node.up("--until-idle")
+
+
+TYPO = """
+from policy_kinds import Number, Said
+from sovereign.actors.strategy import Strategy
+from sovereign.runtime.message import Message
+
+
+class Typo(Strategy):
+    @staticmethod
+    def on_number(event: Number, state: Message, params: Message, out: Said) -> int:
+        out.value = undefined_name
+        return 1
+"""

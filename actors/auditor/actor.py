@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sovereign.actors.auditor.recorder import Recorder
+from sovereign.runtime import commit
 from sovereign.runtime.actor import Actor, Types
 
 BATCH_SLOTS = 8_192
@@ -75,6 +76,7 @@ class Auditor(Actor):
             taken.append(ready)
         total = sum(taken)
         if total:
+            commit.kill_point()
             host.steps.begin()
             if self.config.durability == "batch":
                 self._sync(taken)

@@ -9,23 +9,7 @@ from typing import Any
 import numpy as np
 
 from sovereign.runtime import layout
-from sovereign.runtime.message import plain
-
-
-def dtype_of(schema: dict[str, Any]) -> np.dtype[np.void]:
-    """The dtype that a manifest's schema describes."""
-    formats: list[Any] = []
-    for _, spelled, _ in schema["fields"]:
-        base, _, size = spelled.partition("[")
-        formats.append((base, (int(size[:-1]),)) if size else base)
-    return np.dtype(
-        {
-            "names": [name for name, _, _ in schema["fields"]],
-            "formats": formats,
-            "offsets": [offset for _, _, offset in schema["fields"]],
-            "itemsize": schema["bytes"],
-        }
-    )
+from sovereign.runtime.message import dtype_of, plain
 
 
 def records(

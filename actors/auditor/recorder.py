@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.actors.auditor import manifest
-from sovereign.actors.auditor.segment import OpenSegment, segment_path, whole_slots
+from sovereign.actors.auditor.segment import OpenSegment, whole_slots
+from sovereign.runtime import commit
+from sovereign.runtime.archived import generation_folder, segment_path
 from sovereign.runtime.ring import Ring
 
 
@@ -17,7 +19,7 @@ class Recorder:
     """Takes slots in order, rolls segments, seals. `sealed`: how many it has sealed."""
 
     def __init__(self, archive: Path, node: str, ring: Ring, records: int) -> None:
-        self.folder = archive / ring.name / f"g{ring.generation:010d}"
+        self.folder = generation_folder(archive, ring)
         self._records = records
         self._about: dict[str, Any] = {
             "node": node,
@@ -28,9 +30,16 @@ class Recorder:
             "recovered": False,
         }
         self._stride = ring.stride
-        self._open: OpenSegment | None = None
         self.sealed = 0
         self._seal_what_others_left(archive / ring.name)
+        self._open = self._left_open()
+
+    def _left_open(self) -> OpenSegment | None:
+        """The segment that a killed predecessor was writing: ours to seal, even when no slot follows."""
+        newest = max(self.folder.glob("*.npy"), default=None)
+        if newest is None or newest.with_suffix(".json").exists():
+            return None
+        return OpenSegment(self.folder, int(newest.stem), self._records, self._stride)
 
     def _seal_what_others_left(self, ring_folder: Path) -> None:
         """Segments of older generations that nobody sealed: cut at their torn tail, sealed as recovered."""
@@ -54,11 +63,14 @@ class Recorder:
     def _segment_for(self, sequence: int) -> OpenSegment:
         first = (sequence - 1) // self._records * self._records + 1
         if self._open is None or self._open.first_sequence != first:
+            if self._open is not None:  # begun by a predecessor, behind what it had committed
+                self._open.close()
             self._open = OpenSegment(self.folder, first, self._records, self._stride)
         return self._open
 
     def _seal(self, segment: OpenSegment, count: int) -> None:
         segment.seal(count)
+        commit.kill_point()
         self._open = None
         previous = segment_path(self.folder, segment.first_sequence - self._records)
         before = previous.with_suffix(".json")
@@ -69,6 +81,7 @@ class Recorder:
             before if before.exists() else None,
         )
         manifest.write(segment.path, said)
+        commit.kill_point()
         self.sealed += 1
 
     def sync(self) -> None:
@@ -81,11 +94,14 @@ class Recorder:
         self.sync()
 
     def finish(self) -> None:
-        """Seal what is open, however short. The next run of this generation cannot go on behind it."""
-        if self._open is not None:
-            count = len(whole_slots(self._open.path))
-            if count:
-                self._seal(self._open, count)
+        """Seal what is open, however short. The next run of this generation opens it again, and seals it anew."""
+        if self._open is None:
+            return
+        if count := len(whole_slots(self._open.path)):
+            self._seal(self._open, count)
+        else:
+            self._open.remove()
+        self._open = None
 
 
 def seal_recovered(path: Path, about: dict[str, Any]) -> None:

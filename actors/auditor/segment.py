@@ -8,6 +8,7 @@ sequence 0; sealing cuts it to the slots that it holds and makes it read-only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.runtime import layout
+from sovereign.runtime.archived import HEADER_BYTES, run_length, segment_path
 from sovereign.runtime.errors import ResourceError
 
-HEADER_BYTES = 4096
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
@@ -31,11 +32,6 @@ def npy_header(stride: int, count: int, header: np.dtype[np.void] = layout.HEADE
     return _MAGIC + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n"
 
 
-def segment_path(folder: Path, first_sequence: int) -> Path:
-    """The file of the segment that begins with `first_sequence`."""
-    return folder / f"{first_sequence:020d}.npy"
-
-
 class OpenSegment:
     """One segment that is being written. ResourceError when the disk refuses."""
 
@@ -43,6 +39,7 @@ class OpenSegment:
         self.path = segment_path(folder, first_sequence)
         self.first_sequence, self.records, self.stride = first_sequence, records, stride
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._unseal()
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             os.posix_fallocate(self._fd, 0, HEADER_BYTES + records * stride)
@@ -51,6 +48,15 @@ class OpenSegment:
             if self.path.exists() and self.path.stat().st_size < HEADER_BYTES:
                 self.path.unlink()  # nothing stands in it yet
             raise disk_error(self.path, error) from error
+
+    def _unseal(self) -> None:
+        """A kill between seal and commit, or a stop that sealed it short: it is written on, and sealed anew.
+
+        Its manifest goes first, since it would not hold for what is being written.
+        """
+        self.path.with_suffix(".json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.chmod(0o640)
 
     @property
     def end(self) -> int:
@@ -88,6 +94,15 @@ class OpenSegment:
         finally:
             os.close(self._fd)
 
+    def close(self) -> None:
+        """Close the file as it stands."""
+        os.close(self._fd)
+
+    def remove(self) -> None:
+        """Remove the file: nothing stands in it."""
+        self.close()
+        self.path.unlink()
+
 
 def disk_error(path: Path, error: OSError) -> ResourceError:
     """What the disk refused, for people."""
@@ -102,10 +117,10 @@ def disk_error(path: Path, error: OSError) -> ResourceError:
 
 def whole_slots(path: Path) -> npt.NDArray[np.void]:
     """The slots of a segment up to its torn or unwritten tail: those whose sequences run on without a hole."""
+    with path.open("rb") as file:
+        if not any(file.read(HEADER_BYTES)):  # killed before the header was written
+            return np.zeros(0, layout.HEADER_DTYPE)
     slots: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
     if len(slots) == 0:
         return slots
-    first = int(path.stem)
-    right = slots["sequence"] == np.arange(first, first + len(slots), dtype=np.uint64)
-    count = len(slots) if right.all() else int(np.argmin(right))
-    return slots[:count]
+    return slots[: run_length(slots, int(path.stem))]

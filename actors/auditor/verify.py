@@ -22,7 +22,8 @@ from sovereign.actors.auditor.manifest import (
     file_sha256,
     self_hash,
 )
-from sovereign.actors.auditor.segment import HEADER_BYTES, npy_header, whole_slots
+from sovereign.actors.auditor.segment import npy_header, whole_slots
+from sovereign.runtime.archived import HEADER_BYTES
 
 
 @dataclass(frozen=True)

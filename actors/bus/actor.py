@@ -1,10 +1,13 @@
 """The bus: merges rings into one total order, here and nowhere else, so strategy and auditor see the same.
 
 Guarantees: each input message once, in its input's order; its origin time kept, its cause the input's slot. Ticks
-come at the period that the topology names, with times that are multiples of it.
+come at the period that the topology names, with times that are multiples of it and never go back, whatever happens to
+the host's clock. A period without its tick (the ring was full, the bus was not running) is counted: `ticks_missed`.
 """
 
 from __future__ import annotations
+
+import time
 
 import msgspec
 import numpy as np
@@ -23,10 +26,11 @@ class BusConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Ticks(Message):
-    """The bus's state: how many ticks there were, and when the last one was (CLOCK_REALTIME, ns)."""
+    """The bus's state: how many ticks there were, when the last one was (UTC, ns), and how many periods had none."""
 
     number: np.int64
     last_ns: np.int64
+    missed: np.int64
 
 
 class Bus(Actor):
@@ -67,6 +71,8 @@ class Bus(Actor):
                 Tick.type_id,
                 Tick.dtype.itemsize,
                 self.host.counters.at("ticks"),
+                self.host.counters.at("ticks_missed"),
+                self._offset_ns(),
             ],
             np.int64,
         )
@@ -74,6 +80,13 @@ class Bus(Actor):
         self.host.loop.stop[0] = 2
         self.run()
         self.host.loop.stop[0] = stop
+
+    def _offset_ns(self) -> int:
+        """UTC less CLOCK_MONOTONIC, ns; where UTC stands before the last tick, ticks go on from that one."""
+        state = self.host.store.committed()
+        last_ns = int(state["last_ns"]) if state is not None else 0
+        steady_ns = time.monotonic_ns()
+        return max(time.time_ns(), last_ns) - steady_ns
 
     def run(self) -> None:
         """The compiled loop."""

@@ -1,7 +1,8 @@
 """The bus's compiled loop: one step takes a batch of one input and copies it into the output, in order.
 
 Feedback inputs first: their writers never wait for us. Between inputs the order is the bus's own choice; within one
-input it is the input's. A tick is inserted when its time has come, between batches.
+input it is the input's. A tick is inserted when its time has come, between batches: by CLOCK_MONOTONIC and the offset to
+UTC that was taken at start, so a step of the host's clock neither stops ticks nor makes their time go back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sovereign.runtime import atomics, histogram, kernels, layout
-from sovereign.runtime.commit import begin, commit
+from sovereign.runtime.commit import S_NEWER, begin, commit
 from sovereign.runtime.jit import njit
 from sovereign.runtime.loop import (
     C_CLOCK_AT,
@@ -32,7 +33,8 @@ from sovereign.runtime.loop import (
     in_hand,
 )
 
-B_TICK_NS, B_TICK_TYPE, B_TICK_BYTES, B_TICKS_AT = range(4)
+B_TICK_NS, B_TICK_TYPE, B_TICK_BYTES, B_TICKS_AT, B_MISSED_AT, B_OFFSET_NS = range(6)
+_NUMBER_AT, _LAST_AT, _MISSED_AT = 0, 8, 16
 
 
 @njit
@@ -93,16 +95,22 @@ def _step(c: Any, s: Any, w: Any, readers: Any, taken: Any, i: Any, wanted: Any)
 
 @njit
 def _tick(c: Any, s: Any, w: Any, readers: Any, taken: Any, b: Any) -> Any:
-    """Insert the tick whose time has come; whether one was. State: the number of ticks, the last one's time."""
-    now = kernels.now_ns(0, c[C_CLOCK_AT])
-    newest = s[s[3]] + layout.COPY_STATE_AT
-    if now < atomics.load_i64(newest + 8) + b[B_TICK_NS] or kernels.room(w, 1) < 1:
+    """Insert the tick whose time has come; whether one was. Periods that have passed since the last one are counted."""
+    period = b[B_TICK_NS]
+    steady = kernels.now_ns(1, c[C_CLOCK_AT]) + b[B_OFFSET_NS]
+    last = atomics.load_i64(s[s[S_NEWER]] + layout.COPY_STATE_AT + _LAST_AT)
+    if steady < last + period or kernels.room(w, 1) < 1:
         return False
+    now = kernels.now_ns(0, c[C_CLOCK_AT])
     state = begin(s)
-    number = atomics.load_i64(state) + 1
-    due = now - now % b[B_TICK_NS]
-    atomics.store_i64(state, number)
-    atomics.store_i64(state + 8, due)
+    number = atomics.load_i64(state + _NUMBER_AT) + 1
+    due = steady - steady % period
+    missed = atomics.load_i64(state + _MISSED_AT)
+    if last > 0:
+        missed += (due - last) // period - 1
+    atomics.store_i64(state + _NUMBER_AT, number)
+    atomics.store_i64(state + _LAST_AT, due)
+    atomics.store_i64(state + _MISSED_AT, missed)
     slot = kernels.open_slot(
         w[kernels.W_SLOTS], w[kernels.W_MASK], w[kernels.W_STRIDE], w[kernels.W_NEXT] + 1
     )
@@ -111,12 +119,13 @@ def _tick(c: Any, s: Any, w: Any, readers: Any, taken: Any, b: Any) -> Any:
     kernels.stamp(slot, now, now, layout.NO_ACTOR, number, w[kernels.W_GENERATION])
     kernels.describe(slot, b[B_TICK_TYPE], 0, b[B_TICK_BYTES], 0)
     atomics.store_i64(slot + layout.SLOT_PAYLOAD, due)
-    atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8, b[B_TICK_NS])
+    atomics.store_i64(slot + layout.SLOT_PAYLOAD + 8, period)
     atomics.store_i64(slot + layout.SLOT_PAYLOAD + 16, number)
     taken[:] = 0
     commit(s, w, readers, taken, 1)
     count(c[C_OUTPUTS_AT], 1)
     count(b[B_TICKS_AT], 1)
+    atomics.store_i64(b[B_MISSED_AT], missed)
     return True
 
 

@@ -1,7 +1,8 @@
 """Ingress: packets from a driver, through a decoder, as messages into the ring.
 
 Guarantees: one decoder serves every driver, with the same bytes; a file goes on after kill -9 at the frame that was not
-published; gaps, duplicates and malformed packets are counted, and gaps are messages too.
+published; each channel's numbers are followed by themselves; what is not decoded is counted by reason, and gaps and
+new sessions are messages too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames
 from sovereign.actors.ingress.drivers.udp import UdpDriver, UdpSocket
 from sovereign.actors.ingress.frames import Frames
 from sovereign.actors.ingress.plugins import decoder_class, make_decoder
-from sovereign.runtime import kernels
+from sovereign.runtime import kernels, limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.errors import InputError, SovereignError
 from sovereign.runtime.message import Message
@@ -38,7 +39,7 @@ class IngressConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Position(Message):
-    """The next frame, and the decoder's words (`claim.D_*`: next sequence, gaps, duplicates, …)."""
+    """The next frame, and the decoder's words (`claim.D_*`: gaps, duplicates, …; then the channels, `channel.py`)."""
 
     frame: np.int64
     decoder: Annotated[np.int64, claim.STATE_WORDS]
@@ -82,13 +83,15 @@ class Ingress(Actor):
         self.decoder: Decoder = make_decoder(self.config.decoder)
         address, self._keep = claim.compiled_address(self.decoder.kernel)
         self._result = np.zeros(1, np.int64)
-        self._saved = np.zeros(claim.STATE_WORDS, np.int64)
+        self._saved = np.zeros(claim.HEAD_WORDS, np.int64)
+        self._undo = np.zeros(claim.CHANNEL_WORDS, np.int64)
         output = self.host.output
         assert output is not None
         self._claim = np.zeros(claim.CLAIM_WORDS, np.int64)
         self._claim[claim.K_SLOTS] = output.words[kernels.W_SLOTS]
         self._claim[claim.K_MASK] = output.words[kernels.W_MASK]
         self._claim[claim.K_STRIDE] = output.words[kernels.W_STRIDE]
+        self._claim[claim.K_UNDO_AT] = self._undo.ctypes.data
         self._taken = np.zeros(1, np.int64)
         self._g = np.zeros(loop.G_WORDS, np.int64)
         counters = self.host.counters
@@ -98,21 +101,22 @@ class Ingress(Actor):
             (loop.G_CLAIM_AT, self._claim.ctypes.data),
             (loop.G_SAVED_AT, self._saved.ctypes.data),
             (loop.G_BATCH, 64),
+            (loop.G_MOST, self.decoder.most_per_packet),
             (loop.G_PACKETS_AT, counters.at("packets")),
             (loop.G_BYTES_AT, counters.at("bytes")),
-            (loop.G_GAPS_AT, counters.at("gaps")),
-            (loop.G_DUPLICATES_AT, counters.at("duplicates")),
-            (loop.G_MALFORMED_AT, counters.at("malformed")),
             (loop.G_DONE_AT, counters.at("done")),
             (loop.G_DROP_AT, counters.at("full_drops") if self.config.on_full == "drop" else 0),
         ):
             self._g[place] = value
+        for i, name in enumerate(loop.TOLD):
+            self._g[loop.G_COUNTS_AT + i] = counters.at(name)
         counters["done"] = 0
         driver = self.config.driver
         if isinstance(driver, PcapDriver):
             self._open_file(driver)
         else:
             self._open_socket(driver)
+        self._channels = self._frames.channels()
         self._g[loop.G_TABLES_AT] = self.decoder.tables.ctypes.data
         self._warm()
 
@@ -126,6 +130,7 @@ class Ingress(Actor):
                 byte=self._frames.cut_at,
                 frames=len(self._frames),
             )
+        self._tell_what_is_left_out(driver)
         if len(self._frames) == 0:
             raise InputError(
                 "the file holds no packet for this ingress",
@@ -135,6 +140,25 @@ class Ingress(Actor):
             )
         self._g[loop.G_FRAMES] = len(self._frames)
         self._g[loop.G_PACE_E6] = round(driver.factor() * 1_000_000)
+
+    def _tell_what_is_left_out(self, driver: PcapDriver) -> None:
+        """Log, and count, the file's packets that will not be decoded; and its channels."""
+        skipped = self._frames.skipped
+        self.host.counters["skipped"] = sum(skipped.values())
+        if skipped:
+            self.host.log.warning(
+                "packets of the file are not decoded", file=driver.path, **skipped
+            )
+        channels = self._frames.destinations()
+        self.host.log.info("the file's channels", channels=channels[: limits.INGRESS_MAX_CHANNELS])
+        if len(channels) > limits.INGRESS_MAX_CHANNELS:
+            self.host.log.warning(
+                "the file has more channels than one ingress follows: the last ones are dropped, and counted"
+                " (channel_drops)",
+                channels=len(channels),
+                most=limits.INGRESS_MAX_CHANNELS,
+                fix="name those that you want in driver.groups",
+            )
 
     def _open_socket(self, driver: UdpDriver) -> None:
         self._socket = UdpSocket(driver)
@@ -146,7 +170,12 @@ class Ingress(Actor):
             )
         zeros = np.zeros(len(self._socket.offset), np.int64)
         self._frames = Frames(
-            self._socket.buffer.reshape(-1), self._socket.offset, zeros, zeros.copy()
+            self._socket.buffer.reshape(-1),
+            self._socket.offset,
+            zeros,
+            zeros.copy(),
+            zeros + self._socket.address,
+            zeros + self._socket.port,
         )
         self._links = self._socket.links(self.host.counters.at("drops"))
 
@@ -163,6 +192,7 @@ class Ingress(Actor):
             frames.offset,
             frames.length,
             frames.time_ns,
+            self._channels,
         )
 
     def _warm(self) -> None:
@@ -179,7 +209,6 @@ class Ingress(Actor):
 
     def run(self) -> None:
         """The compiled loop, over a file or a socket."""
-        where = "a datagram"
         if self._socket is None:
             state = self.host.store.committed()
             frame = int(state["frame"]) if state is not None else 0
@@ -187,10 +216,29 @@ class Ingress(Actor):
                 self._g[loop.G_FIRST_NS] = self._frames.time_ns[frame]
             self._g[loop.G_STARTED_NS] = time.monotonic_ns()
         if self._enter() != 0:
-            if isinstance(self.config.driver, PcapDriver):
-                where = f"{self.config.driver.path}, packet {int(self._g[loop.G_BAD_FRAME]) + 1}"
-            raise SovereignError(
+            raise self._too_many()
+
+    def _too_many(self) -> SovereignError:
+        """What is wrong with the packet that the loop gave up at."""
+        number = int(self._g[loop.G_BAD_FRAME]) + 1
+        driver, most = self.config.driver, self.decoder.most_per_packet
+        if isinstance(driver, PcapDriver):
+            where = f"{driver.path}, packet {number}"
+        else:
+            where = f"{driver.listen}, datagram {number}"
+        output = self.host.output
+        assert output is not None
+        slots = int(output.words[kernels.W_CAPACITY])
+        if slots < most:
+            return SovereignError(
                 "a packet gives more messages than the ring holds",
                 where=where,
+                expected=f"at most {slots} messages",
                 hint=f"raise actors.{self.host.name}.ring.capacity",
             )
+        return SovereignError(
+            "a packet gives more messages than its decoder declares",
+            where=where,
+            expected=f"at most {most} messages a packet",
+            hint=f"if the packet is sound, raise most_per_packet of {type(self.decoder).__name__}",
+        )

@@ -2,9 +2,10 @@
 
     decode(packet_at, packet_bytes, tables_at, state_at, claim_at) -> messages, or MALFORMED, or TOO_SMALL
 
-A decoder fills payload, type and length of as many slots as the packet has messages. It keeps what it must remember
-(the next sequence) in 32 words of state, which commit with the messages. When it returns a negative number, nothing
-that it did counts. It never reads outside the packet.
+A decoder fills payload, type and length of as many slots as the packet has messages. What it must remember are
+`STATE_WORDS` words, which commit with the messages: counts (D_*), `OWN_WORDS` of its own from D_OWN on, and the channels
+(`channel.py`), whose words it changes through `sequence.arrive` alone. When it returns a negative number, nothing that it
+did counts. It never reads outside the packet. The claim's K_CHANNEL says where the packet went, as far as the driver knows.
 """
 
 from __future__ import annotations
@@ -15,19 +16,29 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from sovereign.runtime import atomics, kernels, layout
+from sovereign.runtime import atomics, kernels, layout, limits
 from sovereign.runtime.jit import intrinsic, njit, types
 
 MALFORMED = -1
 TOO_SMALL = -2
 
-K_SLOTS, K_MASK, K_STRIDE, K_NEXT, K_ROOM, K_COUNT, K_SEQ = range(7)
-CLAIM_WORDS = 8
+(K_SLOTS, K_MASK, K_STRIDE, K_NEXT, K_ROOM, K_COUNT, K_CHANNEL, K_UNDO_AT, K_TOUCHED_AT) = range(9)
+CLAIM_WORDS = 16
 
-D_NEXT, D_GAPS, D_DUPLICATES, D_LATE, D_MALFORMED = range(5)
-STATE_WORDS = 32
+(D_NEXT, D_GAPS, D_DUPLICATES, D_LATE, D_MALFORMED, D_OVERLAPS, D_IMPLAUSIBLE, D_RESETS, D_OVERFLOWS, D_CHANNEL_DROPS,
+ D_CHANNELS, D_LAST) = range(12)  # fmt: skip
+D_OWN = 16
+OWN_WORDS = 8
+HEAD_WORDS = D_OWN + OWN_WORDS
+CHANNEL_WORDS = 32
+STATE_WORDS = HEAD_WORDS + limits.INGRESS_MAX_CHANNELS * CHANNEL_WORDS
 
 SIGNATURE = types.int64(*[types.int64] * 5)
+
+
+def channel_key(address: int, port: int) -> int:
+    """What K_CHANNEL holds for packets to `address` (IPv4; negative: a file's IPv6 destination) and `port`."""
+    return address << 16 | port
 
 
 def compiled_address(decode: Any) -> tuple[int, Any]:
@@ -106,28 +117,10 @@ def big_u64(at: Any) -> Any:
 
 
 @njit
-def arrive(
-    state_at: Any, first: Any, count: Any, claim_at: Any, gap_type: Any, gap_size: Any
-) -> Any:
-    """Judge a packet that carries `count` sequence numbers from `first`.
-
-    0: as expected (after a Gap message, where numbers are missing); 1: seen before, to be dropped; TOO_SMALL.
-    """
-    expected = atomics.load_i64(state_at + 8 * D_NEXT)
-    if expected != 0 and first < expected:
-        at = state_at + 8 * D_DUPLICATES
-        atomics.store_i64(at, atomics.load_i64(at) + 1)
-        return np.int64(1)
-    if expected != 0 and first > expected:
-        gap = next_slot(claim_at, gap_type, gap_size)
-        if gap == 0:
-            return np.int64(TOO_SMALL)
-        atomics.store_i64(gap, expected)
-        atomics.store_i64(gap + 8, first - 1)
-        at = state_at + 8 * D_GAPS
-        atomics.store_i64(at, atomics.load_i64(at) + first - expected)
-    atomics.store_i64(state_at + 8 * D_NEXT, first + count)
-    return np.int64(0)
+def tally(state_at: Any, word: Any, by: Any) -> Any:
+    """Add to one of the decoder's counts (D_*)."""
+    at = state_at + 8 * word
+    atomics.store_i64(at, atomics.load_i64(at) + by)
 
 
 @njit

@@ -15,7 +15,10 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Decoder:
-    """`kernel` is a compiled function with the signature of `claim.SIGNATURE`; `tables` what it reads."""
+    """`kernel` is a compiled function with the signature of `claim.SIGNATURE`; `tables` what it reads.
+
+    `most_per_packet`: messages; a packet that gives more ends the ingress with an error that names it.
+    """
 
     Config: ClassVar[type[msgspec.Struct]]
     gives: ClassVar[tuple[type[Message], ...]]

@@ -85,9 +85,10 @@ def run(
     offset: Any,
     length: Any,
     time_ns: Any,
+    channel: Any,
     links: Any,
 ) -> Any:
-    """The loop. 0: stopped; 1: a datagram gives more messages than the ring holds."""
+    """The loop. 0: stopped; 1: the datagram `g[G_BAD_FRAME]` gives more messages than may be."""
     idles = 0
     while atomics.load_acquire(c[C_STOP_AT]) == RUN:
         got = _receive(links, length, time_ns)
@@ -96,7 +97,7 @@ def run(
             frame = atomics.load_i64(s[s[S_NEWER]] + layout.COPY_STATE_AT)
             step = _step(
                 c, s, w, readers, taken, g, base, offset[done:], length[done:], time_ns[done:],
-                frame + got - done, True,
+                channel[done:], frame + got - done, True,
             )  # fmt: skip
             if step < 0:
                 return 1

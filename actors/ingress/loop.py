@@ -1,7 +1,8 @@
 """The ingress's compiled loop over frames in memory: decode into claimed slots, stamp, commit.
 
 One step takes up to a batch of frames. State: the next frame, then the decoder's words; so after kill -9 the file goes
-on at the very frame that was not published.
+on at the very frame that was not published. A packet with more messages than its decoder declares, or than the ring
+holds, ends the loop: no waiting and no dropping would mend that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from sovereign.actors.ingress import claim
 from sovereign.runtime import atomics, histogram, kernels, layout
-from sovereign.runtime.commit import begin, commit
+from sovereign.runtime.commit import S_BYTES, S_NEWER, begin, commit
 from sovereign.runtime.jit import njit
 from sovereign.runtime.loop import (
     C_CLOCK_AT,
@@ -31,8 +32,16 @@ from sovereign.runtime.loop import (
 )
 
 (G_DECODE, G_TABLES_AT, G_RESULT_AT, G_CLAIM_AT, G_SAVED_AT, G_FRAMES, G_PACE_E6, G_STARTED_NS, G_FIRST_NS, G_BATCH,
- G_PACKETS_AT, G_BYTES_AT, G_GAPS_AT, G_DUPLICATES_AT, G_MALFORMED_AT, G_DONE_AT, G_BAD_FRAME, G_DROP_AT) = range(18)  # fmt: skip
-G_WORDS = 24
+ G_MOST, G_PACKETS_AT, G_BYTES_AT, G_DONE_AT, G_BAD_FRAME, G_DROP_AT) = range(16)  # fmt: skip
+# Where the decoder's counts are shown; `claim.D_GAPS` is the first of them.
+G_COUNTS_AT = 16
+TOLD = (
+    "gaps", "duplicates", "late", "malformed", "overlaps", "implausible", "resets", "overflows",
+    "channel_drops",
+)  # fmt: skip
+_TOLD = len(TOLD)
+assert claim.D_GAPS + _TOLD - 1 == claim.D_CHANNEL_DROPS
+G_WORDS = 32
 
 _NANOSLEEP = 101 if kernels._FUTEX == 98 else 35
 _FRAME_AT = 0
@@ -40,22 +49,29 @@ _DECODER_AT = 8
 
 
 @njit
-def _decode(g: Any, w: Any, produced: Any, free: Any, packet: Any, size: Any, state: Any) -> Any:
+def _decode(
+    g: Any, w: Any, produced: Any, free: Any, packet: Any, size: Any, channel: Any, state: Any
+) -> Any:
     """Decode one packet behind the `produced` slots of this step; the number of its messages, or negative."""
     claim_at, words_at = g[G_CLAIM_AT], state + _DECODER_AT
     atomics.store_i64(claim_at + 8 * claim.K_NEXT, w[kernels.W_NEXT] + produced + 1)
-    atomics.store_i64(claim_at + 8 * claim.K_ROOM, free - produced)
+    atomics.store_i64(claim_at + 8 * claim.K_ROOM, min(free - produced, g[G_MOST]))
     atomics.store_i64(claim_at + 8 * claim.K_COUNT, 0)
-    atomics.copy_bytes(g[G_SAVED_AT], words_at, 8 * claim.STATE_WORDS)
+    atomics.store_i64(claim_at + 8 * claim.K_CHANNEL, channel)
+    atomics.store_i64(claim_at + 8 * claim.K_TOUCHED_AT, 0)
+    atomics.copy_bytes(g[G_SAVED_AT], words_at, 8 * claim.HEAD_WORDS)
     status = claim.call_decoder(
         g[G_DECODE], g[G_RESULT_AT], packet, size, g[G_TABLES_AT], words_at, claim_at
     )
     made = atomics.load_i64(g[G_RESULT_AT]) if status == 0 else np.int64(claim.MALFORMED)
     if made < 0:
-        atomics.copy_bytes(words_at, g[G_SAVED_AT], 8 * claim.STATE_WORDS)
+        atomics.copy_bytes(words_at, g[G_SAVED_AT], 8 * claim.HEAD_WORDS)
+        touched = atomics.load_i64(claim_at + 8 * claim.K_TOUCHED_AT)
+        if touched != 0:
+            undo = atomics.load_i64(claim_at + 8 * claim.K_UNDO_AT)
+            atomics.copy_bytes(touched, undo, 8 * claim.CHANNEL_WORDS)
     if made == claim.MALFORMED:
-        at = words_at + 8 * claim.D_MALFORMED
-        atomics.store_i64(at, atomics.load_i64(at) + 1)
+        claim.tally(words_at, claim.D_MALFORMED, 1)
     return made
 
 
@@ -75,10 +91,17 @@ def _stamp(w: Any, produced: Any, made: Any, origin_ns: Any, now: Any, frame: An
 @njit
 def _tell(g: Any, state: Any) -> Any:
     """Copy the decoder's counts into the actor's counters."""
-    words = state + _DECODER_AT
-    atomics.store_i64(g[G_GAPS_AT], atomics.load_i64(words + 8 * claim.D_GAPS))
-    atomics.store_i64(g[G_DUPLICATES_AT], atomics.load_i64(words + 8 * claim.D_DUPLICATES))
-    atomics.store_i64(g[G_MALFORMED_AT], atomics.load_i64(words + 8 * claim.D_MALFORMED))
+    words = state + _DECODER_AT + 8 * claim.D_GAPS
+    for i in range(_TOLD):
+        atomics.store_i64(g[G_COUNTS_AT + i], atomics.load_i64(words + 8 * i))
+
+
+@njit
+def _finish(s: Any, w: Any, readers: Any, taken: Any, produced: Any, state: Any) -> Any:
+    """Commit. Of the table only the channels that are in use are copied from step to step: a new one is cleared first."""
+    channels = atomics.load_i64(state + _DECODER_AT + 8 * claim.D_CHANNELS)
+    commit(s, w, readers, taken, produced)
+    s[S_BYTES] = _DECODER_AT + 8 * (claim.HEAD_WORDS + channels * claim.CHANNEL_WORDS)
 
 
 @njit
@@ -93,6 +116,7 @@ def _step(
     offset: Any,
     length: Any,
     time_ns: Any,
+    channel: Any,
     due: Any,
     live: Any,
 ) -> Any:
@@ -106,24 +130,25 @@ def _step(
     frame = atomics.load_i64(state + _FRAME_AT)
     first, produced, size = frame, np.int64(0), np.int64(0)
     shift = frame if live else np.int64(0)
-    free = kernels.room(w, w[kernels.W_CAPACITY] // 2)
+    capacity, made = w[kernels.W_CAPACITY], np.int64(0)
+    free = kernels.room(w, max(capacity // 2, min(g[G_MOST], capacity)))
     while frame < due and frame - first < g[G_BATCH] and produced < free:
         now = kernels.now_ns(0, c[C_CLOCK_AT])
-        made = _decode(
-            g, w, produced, free, base + offset[frame - shift], length[frame - shift], state
-        )
+        at = frame - shift
+        made = _decode(g, w, produced, free, base + offset[at], length[at], channel[at], state)
         if made == claim.TOO_SMALL:
-            if free == w[kernels.W_CAPACITY] and produced == 0:
+            if frame == first and free >= min(g[G_MOST], capacity):
                 g[G_BAD_FRAME] = frame
                 return -1
             break
         if made > 0:
-            origin = time_ns[frame - shift] if live and time_ns[frame - shift] > 0 else now
+            origin = time_ns[at] if live and time_ns[at] > 0 else now
             _stamp(w, produced, made, origin, kernels.now_ns(0, c[C_CLOCK_AT]), frame)
             produced += made
-        size += length[frame - shift]
+        size += length[at]
         frame += 1
-    if frame == first and g[G_DROP_AT] == 0:
+    never_sure = made == claim.TOO_SMALL and capacity < g[G_MOST]
+    if frame == first and (g[G_DROP_AT] == 0 or never_sure):  # an empty ring will tell if it fits
         count(c[C_WAITS_AT], 1)
         return 0
     if frame == first:  # given up, counted, and seen as a gap when the next one is decoded
@@ -131,7 +156,7 @@ def _step(
         frame += 1
     atomics.store_i64(state + _FRAME_AT, frame)
     _tell(g, state)
-    commit(s, w, readers, taken, produced)
+    _finish(s, w, readers, taken, produced, state)
     ended = kernels.now_ns(1, c[C_CLOCK_AT])
     histogram.record(c[C_SERVICE_AT], (ended - started) // (frame - first), frame - first)
     if produced > 0:
@@ -174,13 +199,14 @@ def run(
     offset: Any,
     length: Any,
     time_ns: Any,
+    channel: Any,
 ) -> Any:
-    """The loop. 0: stopped; 1: the frame `g[G_BAD_FRAME]` gives more messages than the ring holds."""
+    """The loop. 0: stopped; 1: the frame `g[G_BAD_FRAME]` gives more messages than may be."""
     idles = 0
     while True:
         if atomics.load_acquire(c[C_STOP_AT]) != RUN:  # a source has nothing to drain
             return 0
-        newest = s[s[3]] + layout.COPY_STATE_AT
+        newest = s[s[S_NEWER]] + layout.COPY_STATE_AT
         frame = atomics.load_i64(newest + _FRAME_AT)
         if frame >= g[G_FRAMES]:
             atomics.store_i64(g[G_DONE_AT], 1)
@@ -188,7 +214,7 @@ def run(
             due = _due(c, g, frame, time_ns)
             if due > frame:
                 taken_frames = _step(
-                    c, s, w, readers, taken, g, base, offset, length, time_ns, due, False
+                    c, s, w, readers, taken, g, base, offset, length, time_ns, channel, due, False
                 )
                 if taken_frames < 0:
                     return 1

@@ -17,8 +17,9 @@ import numpy as np
 
 from enclave_signer import wire
 from sovereign.actors.signer_proxy.pod import ProcessPod
+from sovereign.actors.signer_proxy.pod_user import pod_user
 from sovereign.messages.orders import HaltAck, NewOrder, OrderRefused, SignedOrder
-from sovereign.runtime import layout, limits
+from sovereign.runtime import commit, layout, limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.control import is_halt
 from sovereign.runtime.errors import SovereignError
@@ -26,6 +27,7 @@ from sovereign.runtime.message import Message
 from sovereign.runtime.shm import SHM_FOLDER, segment_name
 
 STAGE_PROXY, STAGE_POD = 1, 2
+NAME_REUSED = b"name-reused"
 
 
 class PolicyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -37,12 +39,17 @@ class PolicyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SignerConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`scheme`: ed25519 or secp256k1. `policy`: limits, or the path of a document. `folder`: the pod's own."""
+    """`scheme`: ed25519 or secp256k1. `policy`: limits, or the path of a document. `folder`: the pod's own.
+
+    `max_inflight`: orders that the pod is asked at once. `user`: whom the pod runs as, where the node runs as root; without
+    it, a uid of its own from `POD_UID_FIRST` on.
+    """
 
     wall: str = "process"
     scheme: str = "ed25519"
     policy: PolicyConfig | str = msgspec.field(default_factory=PolicyConfig)
     folder: str = ""
+    user: str = ""
     max_inflight: int = 32
     max_qty: int = 1 << 62
 
@@ -97,26 +104,38 @@ class SignerProxy(Actor):
             wrong.append(f"scheme {config.scheme!r} is none of {', '.join(wire.SCHEMES)}")
         if isinstance(config.policy, str) and not Path(config.policy).is_file():
             wrong.append(f"policy: there is no file {config.policy}")
+        if not 1 <= config.max_inflight <= limits.SIGNER_INFLIGHT_MAX:
+            most = limits.SIGNER_INFLIGHT_MAX
+            wrong.append(f"max_inflight = {config.max_inflight} is not from 1 to {most}")
         return wrong
 
     def setup(self) -> None:
         """Start the pod; it is ready when it has said who it is."""
         host = self.host
-        folder = Path(self.config.folder or f"{host.archive_dir}.pod/{host.name}").absolute()
+        folder = Path(self.config.folder or f"{host.archive_dir}.pod/{host.name}").resolve()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        policy = folder / "policy.json"
+        user = pod_user(self.config.user, folder)
+        # Not in the pod's folder: where another user may write, root had better not.
+        policy = host.run_dir / f"{host.name}.policy.json"
         if isinstance(self.config.policy, str):
             policy = Path(self.config.policy).absolute()
         else:
             policy.write_text(json.dumps(msgspec.to_builtins(self.config.policy), sort_keys=True))
         page = SHM_FOLDER / segment_name(host.node)[1:]
-        self.pod = ProcessPod(folder, policy, self.config.scheme, (page, layout.NODE_EPOCH_AT))
+        halt = (page, layout.NODE_EPOCH_AT)
+        self.pod = ProcessPod(folder, policy, self.config.scheme, halt, user.ids)
         host.log.info(
             "pod ready",
             scheme=self.config.scheme,
             public_key=self.pod.public_key.hex(),
             walls=self.pod.walls,
+            uid=user.uid,
         )
+        if user.ids is None:
+            host.log.warning(
+                "the pod has no user of its own: this wall does not stand", why=user.why
+            )
+        self._folder, self._reuse_told = folder, False
         self._switched, self._untold = (self.host.control.epoch, False), False
         self._publish_key = np.frombuffer(self.pod.public_key.ljust(33, b"\0"), np.uint8)
 
@@ -147,6 +166,7 @@ class SignerProxy(Actor):
         frames = [wire.pack(wire.SIGN, one.name, one.order) for one in asked if not one.rule]
         host.counters["inflight"] = len(frames)
         answers = iter(self.pod.ask(frames))
+        commit.kill_point()
         host.steps.begin()
         for one in asked:
             self._put(one, None if one.rule else next(answers))
@@ -186,6 +206,8 @@ class SignerProxy(Actor):
         if answer is not None and answer.kind != wire.REFUSED:
             raise SovereignError("the pod answered something else", got=str(answer))
         rule = one.rule.encode() if answer is None else answer.body
+        if rule == NAME_REUSED:
+            self._tell_reuse(one.name)
         record = OrderRefused.new(
             order_actor=one.name.actor,
             stage=STAGE_PROXY if answer is None else STAGE_POD,
@@ -196,6 +218,19 @@ class SignerProxy(Actor):
         )
         self.host.steps.put(OrderRefused, record, origin_ns=one.origin_ns, cause=one.cause)
         self.host.counters["refused"] += 1
+
+    def _tell_reuse(self, name: wire.Name) -> None:
+        """Say once what the pod holds against a name, and how to go on."""
+        if self._reuse_told:
+            return
+        self._reuse_told = True
+        self.host.log.error(
+            "the pod signed another order under this name before, or one too old to be remembered",
+            order=name._asdict(),
+            fix=f"the pod's folder {self._folder} remembers the orders of an archive that was deleted or moved: give the "
+            f"archive back ({self.host.archive_dir}: its file `generation` keeps names from beginning anew); or, to begin "
+            "anew, stop the node and move that whole folder away: the pod makes a new key, which the venue must be told",
+        )
 
     def _put_signed(self, one: Asked, signature: bytes) -> None:
         instrument, side, time_in_force, flags, px_e9, qty, tag = wire.ORDER.unpack(one.order)

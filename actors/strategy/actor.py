@@ -6,22 +6,29 @@ with a traceback into the author's file and the event's values, and the event st
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from sovereign.actors.strategy import loop
-from sovereign.actors.strategy.api import Handler, Strategy
-from sovereign.actors.strategy.compiling import compile_handlers, dispatch_table
+from sovereign.actors.strategy.api import Strategy
+from sovereign.actors.strategy.compiling import compile_routes, dispatch_table
 from sovereign.actors.strategy.identity import PluginVersion, identify
 from sovereign.actors.strategy.loading import load_strategy
-from sovereign.runtime import limits
+from sovereign.actors.strategy.plain import PlainStrategy
+from sovereign.actors.strategy.scratch import (
+    ScratchMemory,
+    events_so_far,
+    warn_when_nothing_is_kept,
+)
+from sovereign.runtime import commit, limits
 from sovereign.runtime.actor import Actor, Types
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.host import Host
 from sovereign.runtime.message import Message
+from sovereign.runtime.ring import SlotArray
 
 
 class StrategyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +49,7 @@ class StrategyHost(Actor):
     @classmethod
     def takes(cls, config: StrategyConfig) -> Types | None:
         """Anything may stand in its inputs: what it does not handle is counted as ignored."""
-        return tuple(dict.fromkeys(h.takes for h in load_strategy(config.plugin).handlers()))
+        return tuple(one.takes for one in load_strategy(config.plugin).routes())
 
     @classmethod
     def gives(cls, config: StrategyConfig, upstream: tuple[Types, ...]) -> Types:
@@ -61,11 +68,17 @@ class StrategyHost(Actor):
         return load_strategy(config.plugin).State
 
     @classmethod
+    def migration(cls, config: StrategyConfig) -> Callable[[Any], Any] | None:
+        """The plugin's `migrate`, when it has one."""
+        found: Callable[[Any], Any] | None = getattr(load_strategy(config.plugin), "migrate", None)
+        return found
+
+    @classmethod
     def check(cls, config: StrategyConfig) -> list[str]:
-        """Whether the plugin imports, and its parameters fit."""
+        """Whether the plugin imports, its functions have the right form, and its parameters fit."""
         try:
             strategy = load_strategy(config.plugin)
-            strategy.handlers()
+            strategy.routes()
             strategy.params(config.params)
         except PluginError as error:
             return [str(error)]
@@ -78,24 +91,60 @@ class StrategyHost(Actor):
         self.is_compiled = self.strategy.compiled if wanted is None else wanted
 
     def setup(self) -> None:
-        """Compile, and say in the ring which code handles what follows."""
+        """Compile, and rebuild Scratch."""
+        if (old := self.host.store.migrated_from) is not None:
+            new = self.strategy.State.schema()
+            step = int(self.host.store.words[commit.S_STEP])
+            self.host.log.info("state migrated", old=old, new=new, step=step)
         self.params = self.strategy.params(self.config.params)
         self._params = np.frombuffer(bytearray(self.params.tobytes().ljust(8, b"\0")), np.uint8)
-        self._handlers: dict[int, Handler] = {h.takes.type_id: h for h in self.strategy.handlers()}
+        kind = self.strategy.Scratch
+        self._scratch = None if kind is None else ScratchMemory(kind)
+        self._plain = PlainStrategy(self.strategy, self.params, self._scratch)
         if self.is_compiled:
-            self._compiled = compile_handlers(self.strategy)
-            self._table = dispatch_table(self._compiled)
-            size = max(c.handler.gives.dtype.itemsize * c.handler.most for c in self._compiled)
-            self._scratch = np.zeros(size // 8 + 1, np.int64)
-            self._result = np.zeros(1, np.int64)
-            self._x = np.zeros(8, np.int64)
-            self._x[loop.X_RESULT_AT] = self._result.ctypes.data
-            self._x[loop.X_SCRATCH_AT] = self._scratch.ctypes.data
-            self._x[loop.X_MOST] = max(c.handler.most for c in self._compiled)
-            self._x[loop.X_PARAMS_AT] = self._params.ctypes.data
-            self._taken = np.zeros(max(1, len(self.host.inputs)), np.int64)
-            self._warm()
-        identify(self.host, self.strategy)
+            self._compile()
+        if self._scratch is not None:
+            warn_when_nothing_is_kept(self.host)
+            count = self._rebuild()
+            self.host.log.info("scratch rebuilt", events=count)
+
+    def _compile(self) -> None:
+        self._compiled = compile_routes(self.strategy)
+        self._table = dispatch_table(self._compiled)
+        handlers = self.strategy.handlers()
+        self._out = np.zeros(
+            max(h.gives.dtype.itemsize * h.most for h in handlers) // 8 + 1, np.int64
+        )
+        self._result = np.zeros(1, np.int64)
+        self._x = np.zeros(loop.X_WORDS, np.int64)
+        self._x[loop.X_RESULT_AT] = self._result.ctypes.data
+        self._x[loop.X_OUT_AT] = self._out.ctypes.data
+        self._x[loop.X_MOST] = self._plain.most
+        self._x[loop.X_PARAMS_AT] = self._params.ctypes.data
+        self._x[loop.X_SCRATCH_AT] = 0 if self._scratch is None else self._scratch.address
+        self._taken = np.zeros(max(1, len(self.host.inputs)), np.int64)
+        self._warm()
+
+    def _rebuild(self) -> int:
+        """Scratch as the committed events made it; how many there were."""
+        assert self._scratch is not None
+        self._scratch.wipe()
+        count = 0
+        for _, slots in events_so_far(self.host, self.strategy):
+            self._learn(slots)
+            count += len(slots)
+        return count
+
+    def _learn(self, slots: SlotArray) -> None:
+        if not self.is_compiled:
+            for slot in slots:
+                self._plain.learn(slot)
+            return
+        at, stride = int(slots.ctypes.data), int(slots.dtype.itemsize)
+        learned = int(loop.learn(at, stride, len(slots), self._table, self._x))
+        if learned < len(slots):
+            self._plain.learn(slots[learned])  # for the traceback
+            raise _only_when_compiled(self.strategy, int(slots[learned]["sequence"]))
 
     def _arguments(self) -> tuple[Any, ...]:
         store = self.host.store
@@ -117,7 +166,9 @@ class StrategyHost(Actor):
         self.host.loop.stop[0] = stop
 
     def run(self) -> None:
-        """The compiled loop, or the same in plain Python."""
+        """Say which code handles what follows; then the compiled loop, or the same in plain Python."""
+        if not identify(self.host, self.strategy):
+            return
         if not self.is_compiled:
             self.host.run_steps(self._python_step)
             return
@@ -125,67 +176,57 @@ class StrategyHost(Actor):
             self._explain(int(self._x[loop.X_BAD_INPUT]), int(self._x[loop.X_BAD_SEQUENCE]))
 
     def _python_step(self) -> int:
-        """One event of one input, in plain Python."""
-        for i, reader in enumerate(self.host.inputs):
-            most = max(h.most for h in self._handlers.values())
-            if reader.available() == 0 or (self.host.output and self.host.output.free < most):
+        """One event of each input that has one, in plain Python; each is a step."""
+        host, done = self.host, 0
+        for i, reader in enumerate(host.inputs):
+            if reader.available() == 0:
                 continue
-            self.host.batch(i, 1)
+            if host.output and host.output.free < self._plain.most:
+                host.counters["waits"] += 1
+                break
+            host.batch(i, 1)
             found = reader.slots(1)
-            state = self.host.steps.begin()
-            slot = found[0][0] if found else None  # None: overrun, which is counted
-            handler = None if slot is None else self._handlers.get(int(slot["type_id"]))
-            if handler is not None:
-                self._answer(i, slot, handler, state)
-            else:
-                self.host.counters["ignored"] += 1
-            self.host.steps.commit([int(j == i) for j in range(len(self.host.inputs))])
-            self.host.counters["events"] += 1
-            return 1
-        return 0
+            state = host.steps.begin()
+            if found:  # else it was overrun, which is counted
+                slot = found[0][0]
+                self._answer(i, slot, state)
+                host.counters["ignored"] += not self._plain.takes(slot)
+            host.steps.commit([int(j == i) for j in range(len(host.inputs))])
+            host.counters["events"] += 1
+            host.counters["steps"] += 1
+            done += 1
+        return done
 
-    def _answer(self, i: int, slot: Any, handler: Handler, state: Any) -> None:
-        """Run a handler on the slot and put what it gives."""
-        sequence = int(slot["sequence"])
-        event = handler.takes.view(bytes(slot["payload"])[: handler.takes.dtype.itemsize])
-        outs = handler.gives.array(handler.most)
-        out = outs if handler.most > 1 else outs[0]
-        for k in range(min(self._call(handler, event, state, out, sequence), handler.most)):
-            cause = (self.host.input_specs[i].actor_index, sequence)
-            self.host.steps.put(
-                handler.gives, outs[k], origin_ns=int(slot["origin_ns"]), cause=cause
-            )
-            self.host.counters["outputs"] += 1
-
-    def _call(self, handler: Handler, event: Any, state: Any, out: Any, sequence: int) -> int:
-        """Run a handler as plain Python; PluginError carries the author's traceback and the values."""
-        shown = repr(event), repr(state)
+    def _answer(self, i: int, slot: Any, state: Any) -> None:
+        """Handle the slot and put what its handler gives."""
         try:
-            return int(handler.function(event, state, self.params, out))
-        except Exception as error:
+            handler, outs, given = self._plain.handle(slot, state)
+        except PluginError:
             self.host.counters["errors"] += 1
-            frames = traceback.extract_tb(error.__traceback__)[1:]
-            raise PluginError(
-                f"{self.strategy.__name__}.{handler.name} raised {type(error).__name__}: {error}",
-                where=f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
-                got=f"event {sequence} = {shown[0]} {event.dtype.names}, state = {shown[1]}",
-                hint="mend the handler and `sovereign restart` this actor: the event is still unhandled",
-            ) from error
+            raise
+        if handler is None:
+            return
+        cause = (self.host.input_specs[i].actor_index, int(slot["sequence"]))
+        for k in range(given):
+            origin_ns = int(slot["origin_ns"])
+            self.host.steps.put(handler.gives, outs[k], origin_ns=origin_ns, cause=cause)
+            self.host.counters["outputs"] += 1
 
     def _explain(self, i: int, sequence: int) -> None:
         """Run the failed batch again in plain Python, on copies, up to the event that raised."""
         reader = self.host.inputs[i]
         state = self.host.store.committed()
+        self.host.counters["errors"] += 1
+        if self._scratch is not None:
+            self._rebuild()  # it has learned a part of the batch
         for block in reader.slots(sequence - reader.cursor):
             for slot in block:
-                handler = self._handlers.get(int(slot["type_id"]))
-                if handler is not None:
-                    raw = bytes(slot["payload"])[: handler.takes.dtype.itemsize]
-                    event = handler.takes.view(raw)
-                    outs = handler.gives.array(handler.most)
-                    out = outs if handler.most > 1 else outs[0]
-                    self._call(handler, event, state, out, int(slot["sequence"]))
-        raise PluginError(
-            f"{self.strategy.__name__} raised on event {sequence} when compiled, and not as plain Python",
-            hint="compiled arithmetic differs: look for integer overflow and division by zero",
-        )
+                self._plain.handle(slot, state)
+        raise _only_when_compiled(self.strategy, sequence)
+
+
+def _only_when_compiled(strategy: type[Strategy], sequence: int) -> PluginError:
+    return PluginError(
+        f"{strategy.__name__} raised on event {sequence} when compiled, and not as plain Python",
+        hint="compiled arithmetic differs: look for integer overflow and division by zero",
+    )

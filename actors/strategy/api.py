@@ -17,17 +17,30 @@ and what is returned is how many of them go, in order.
 
 The annotations wire it: `event` names the type taken, `out` the type given. A handler is deterministic: no clock, no
 randomness, no I/O; time comes in as `Tick`. The same function runs compiled, in a test, and in a replay.
+
+Large memory that follows from the events alone, such as an order book, is `Scratch`: `learn_<something>(event, scratch,
+params)` keeps it, and handlers read it, between `params` and `out`. It is private to the process and never copied; at a
+start the host calls the learners with the last `history` events of each input (None: with all of them).
+
+`migrate(old)`, a static method that returns `State.new(...)`, takes over a State of another layout. docs/strategies.md
+has the whole of it.
 """
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
+from sovereign.actors.strategy.signatures import (
+    Handler,
+    Learner,
+    Route,
+    by_type,
+    handler_of,
+    learner_of,
+    where_is,
+)
 from sovereign.runtime import limits
 from sovereign.runtime.errors import PluginError
 from sovereign.runtime.message import Message
@@ -39,22 +52,14 @@ class Nothing(Message):
     unused: np.uint8 = 0  # type: ignore[assignment]
 
 
-class Handler(NamedTuple):
-    """One `on_*` function and the types that its annotations name."""
-
-    name: str
-    function: Callable[..., int]
-    takes: type[Message]
-    gives: type[Message]
-    most: int = 1
-
-
 class Strategy:
     """Base of strategies. `compiled = False` runs the handlers as plain Python."""
 
     compiled: ClassVar[bool] = True
+    history: ClassVar[int | None] = None
     State: ClassVar[type[Message]] = Nothing
     Params: ClassVar[type[Message]] = Nothing
+    Scratch: ClassVar[type[Message] | None] = None
 
     @classmethod
     def handlers(cls) -> tuple[Handler, ...]:
@@ -63,54 +68,48 @@ class Strategy:
         if not names:
             raise PluginError(
                 f"strategy {cls.__name__} handles nothing",
-                where=_where(cls),
+                where=where_is(cls),
                 expected="a static method on_<something>(event, state, params, out)",
             )
-        return tuple(cls._handler(name) for name in sorted(names))
+        return tuple(handler_of(cls, name) for name in sorted(names))
 
     @classmethod
-    def _handler(cls, name: str) -> Handler:
-        raw = inspect.getattr_static(cls, name)
-        function = raw.__func__ if isinstance(raw, staticmethod) else raw
-        scope = {
-            **vars(inspect.getmodule(cls)),
-            **{k: getattr(cls, k) for k in ("State", "Params")},
-        }
-        try:
-            hints = typing.get_type_hints(function, scope, include_extras=True)
-        except NameError as error:
-            raise PluginError(
-                f"{cls.__name__}.{name}: an annotation does not resolve: {error}",
-                where=_where(function),
-            ) from error
-        words = list(inspect.signature(function).parameters)
-        if len(words) != 4 or not isinstance(raw, staticmethod):
-            raise PluginError(
-                f"{cls.__name__}.{name} has another form",
-                where=_where(function),
-                got=f"({', '.join(words)})",
-                expected="a @staticmethod with (event, state, params, out)",
-            )
-        given, most = hints.get(words[3]), 1
-        if typing.get_origin(given) is typing.Annotated:
-            given, most = typing.get_args(given)[:2]
-        kinds = hints.get(words[0]), given
-        for word, kind in zip((words[0], words[3]), kinds, strict=True):
-            if not (isinstance(kind, type) and issubclass(kind, Message)):
+    def learners(cls) -> tuple[Learner, ...]:
+        """The `learn_*` functions, by name. PluginError when they and Scratch do not fit each other."""
+        names = [name for name in dir(cls) if name.startswith("learn_")]
+        form = "a static method learn_<something>(event, scratch, params)"
+        if cls.Scratch is None:
+            if names:
                 raise PluginError(
-                    f"{cls.__name__}.{name}: parameter {word!r} names no message type",
-                    where=_where(function),
-                    got=str(kind),
-                    expected="a subclass of Message as its annotation",
+                    f"{cls.__name__}.{names[0]} has nothing to learn into",
+                    where=where_is(cls),
+                    expected="a class Scratch(Message) in the strategy",
                 )
-        takes, gives = typing.cast(tuple[type[Message], type[Message]], kinds)
-        if not 1 <= most <= limits.STEP_MAX_OUTPUTS_PER_EVENT:
+            return ()
+        if not names:
             raise PluginError(
-                f"{cls.__name__}.{name} gives {most} messages at once",
-                where=_where(function),
-                expected=f"1 to {limits.STEP_MAX_OUTPUTS_PER_EVENT}",
+                f"nothing fills the Scratch of {cls.__name__}", where=where_is(cls), expected=form
             )
-        return Handler(name, function, takes, gives, most)
+        if cls.Scratch.dtype.itemsize > limits.SCRATCH_MAX_BYTES:
+            raise PluginError(
+                f"the Scratch of {cls.__name__} is too large",
+                where=where_is(cls),
+                got=f"{cls.Scratch.dtype.itemsize} bytes",
+                expected=f"at most {limits.SCRATCH_MAX_BYTES} bytes",
+            )
+        if cls.history is not None and (not isinstance(cls.history, int) or cls.history < 0):
+            raise PluginError(
+                f"the history of {cls.__name__} is no number of events",
+                where=where_is(cls),
+                got=repr(cls.history),
+                expected="events of each input, 0 or more; None for all of them",
+            )
+        return tuple(learner_of(cls, name) for name in sorted(names))
+
+    @classmethod
+    def routes(cls) -> tuple[Route, ...]:
+        """What is called for each message type."""
+        return by_type(cls, cls.handlers(), cls.learners())
 
     @classmethod
     def params(cls, given: dict[str, Any]) -> Any:
@@ -135,10 +134,3 @@ class Strategy:
             return cls.Params.new(**given)
         except (OverflowError, ValueError, TypeError) as error:
             raise PluginError(f"a parameter of {cls.__name__} does not fit: {error}") from error
-
-
-def _where(thing: Any) -> str:
-    try:
-        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
-    except (OSError, TypeError):
-        return str(thing)

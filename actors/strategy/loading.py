@@ -1,14 +1,23 @@
-"""Find a strategy: an entry point of `sovereign.strategies`, or `module:Class`."""
+"""Find a strategy: an entry point of `sovereign.strategies`, or `module:Class`.
+
+A plugin is compiled from its source as it stands when it is loaded, whatever Python's own cache holds (that goes by the
+second of the last change, and an author is faster), and the hash of these very bytes is kept: what the ring says about
+the code is about the code that runs.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType, ModuleType
 
 from sovereign.actors.strategy.api import Strategy
-from sovereign.runtime.errors import PluginError
+from sovereign.runtime.errors import PluginError, innermost
 
 
 def load_strategy(name: str) -> type[Strategy]:
@@ -28,11 +37,11 @@ def load_strategy(name: str) -> type[Strategy]:
     if here not in sys.path:
         sys.path.insert(0, here)  # an author's own file, beside the topology
     try:
-        module = importlib.import_module(module_name)
+        module = _import(module_name)
     except Exception as error:
         raise PluginError(
             f"strategy {name} does not import: {type(error).__name__}: {error}",
-            where=_innermost(error),
+            where=innermost(error),
         ) from error
     strategy = getattr(module, class_name, None)
     if not (isinstance(strategy, type) and issubclass(strategy, Strategy)):
@@ -47,13 +56,44 @@ def load_strategy(name: str) -> type[Strategy]:
     return strategy
 
 
-def _innermost(error: BaseException) -> str:
-    """File and line where an import failed."""
-    trace = error.__traceback__
-    place = ""
-    while trace is not None:
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}:{error.offset}"
-    return place
+_hashes: dict[str, bytes] = {}
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the source, and keeps the hash of what it compiled."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        source = self.get_data(path)
+        _hashes[fullname] = hashlib.sha256(source).digest()
+        code: CodeType | None = self.source_to_code(source, path)
+        return code
+
+
+def source_hash(strategy: type[Strategy]) -> bytes:
+    """SHA-256 of the source that the strategy's module was made from."""
+    known = _hashes.get(strategy.__module__)
+    if known is not None:
+        return known
+    path = getattr(sys.modules[strategy.__module__], "__file__", None)
+    return hashlib.sha256(Path(path).read_bytes() if path else b"").digest()
+
+
+def _import(name: str) -> ModuleType:
+    """`importlib.import_module`, a module of plain source through `_Loader`."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.find_spec(name)
+    if spec is None or type(spec.loader) is not SourceFileLoader:
+        return importlib.import_module(name)
+    spec.loader = _Loader(spec.loader.name, spec.loader.path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    parent, _, last = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], last, module)
+    return sys.modules[name]

@@ -1,7 +1,10 @@
 """The strategy's compiled loop: entered once, left at shutdown; nothing in it allocates or calls Python.
 
-Each turn takes what one input has, up to a batch, and commits it as one step. The handler writes into a scratch record
+Each turn takes what one input has, up to a batch, and commits it as one step. The handler writes into a record of its own
 that is zeroed before, so that a message's bytes depend on the handler alone.
+
+An event is learned right before it is handled, and only when there is room for all that its handler may give: from there
+on the step ends in the commit, or the process ends. So Scratch is never ahead of State.
 """
 
 from __future__ import annotations
@@ -12,16 +15,21 @@ import numpy as np
 
 from sovereign.actors.strategy.compiling import (
     T_ADDRESS,
+    T_LEARNER,
     T_MOST,
     T_OUT_BYTES,
     T_OUT_TYPE,
+    T_SEES_SCRATCH,
     T_TYPE,
     call_handler,
     call_handler_many,
+    call_handler_scratch,
+    call_handler_scratch_many,
+    call_learner,
 )
 from sovereign.runtime import atomics, histogram, kernels, layout
 from sovereign.runtime.commit import begin, commit
-from sovereign.runtime.jit import njit
+from sovereign.runtime.jit import inlined, njit
 from sovereign.runtime.loop import (
     C_CLOCK_AT,
     C_EVENTS_AT,
@@ -44,7 +52,8 @@ from sovereign.runtime.loop import (
     in_hand,
 )
 
-X_RESULT_AT, X_SCRATCH_AT, X_MOST, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE = range(6)
+X_RESULT_AT, X_OUT_AT, X_MOST, X_PARAMS_AT, X_BAD_INPUT, X_BAD_SEQUENCE, X_SCRATCH_AT = range(7)
+X_WORDS = 8
 
 
 @njit
@@ -73,27 +82,63 @@ def _emit(
     return origin
 
 
-@njit
+@inlined
+def _decide(x: Any, table: Any, row: Any, event: Any, state: Any) -> Any:
+    """Run the handler of a row of the table; its status."""
+    address, size, most = table[row, T_ADDRESS], table[row, T_OUT_BYTES], table[row, T_MOST]
+    result, params, scratch, out = x[X_RESULT_AT], x[X_PARAMS_AT], x[X_SCRATCH_AT], x[X_OUT_AT]
+    for at in range(size * most):
+        atomics.store_u8(out + at, 0)
+    if table[row, T_SEES_SCRATCH] != 0:
+        if most == 1:
+            return call_handler_scratch(address, result, event, state, params, scratch, out)
+        return call_handler_scratch_many(
+            address, result, event, state, params, scratch, out, most, size
+        )
+    if most == 1:
+        return call_handler(address, result, event, state, params, out)
+    return call_handler_many(address, result, event, state, params, out, most, size)
+
+
+@inlined
 def _handle(x: Any, table: Any, slot: Any, state: Any) -> Any:
-    """Run the handler of the slot's type: row of the table and its result; -1: none handles it, -2: it raised."""
+    """Learn and handle the slot: row of the table and what is given; row -1: none takes it; given -2: it failed."""
     kind = np.int64(atomics.load_u32(slot + layout.SLOT_TYPE_ID))
     for row in range(table.shape[0]):
         if table[row, T_TYPE] == kind:
-            size, most = table[row, T_OUT_BYTES], table[row, T_MOST]
-            for at in range(size * most):
-                atomics.store_u8(x[X_SCRATCH_AT] + at, 0)
-            event = slot + layout.SLOT_PAYLOAD
-            address, result, out = table[row, T_ADDRESS], x[X_RESULT_AT], x[X_SCRATCH_AT]
-            if most == 1:
-                status = call_handler(address, result, event, state, x[X_PARAMS_AT], out)
-            else:
-                status = call_handler_many(
-                    address, result, event, state, x[X_PARAMS_AT], out, most, size
-                )
-            if status != 0:
+            event, result = slot + layout.SLOT_PAYLOAD, x[X_RESULT_AT]
+            learner = table[row, T_LEARNER]
+            if learner != 0 and (
+                call_learner(learner, result, event, x[X_SCRATCH_AT], x[X_PARAMS_AT]) != 0
+            ):
                 return row, np.int64(-2)
-            return row, min(atomics.load_i64(result), most)
+            if table[row, T_ADDRESS] == 0:
+                return row, np.int64(0)
+            if _decide(x, table, row, event, state) != 0:
+                return row, np.int64(-2)
+            given = atomics.load_i64(result)
+            if given < 0 or given > table[row, T_MOST]:  # told as a mistake, like what raised
+                return row, np.int64(-2)
+            return row, given
     return -1, np.int64(0)
+
+
+@njit
+def learn(at: Any, stride: Any, count: Any, table: Any, x: Any) -> Any:
+    """Learn `count` slots that stand from `at` on, and decide nothing: how many were learned before one raised."""
+    for i in range(count):
+        slot = at + i * stride
+        kind = np.int64(atomics.load_u32(slot + layout.SLOT_TYPE_ID))
+        for row in range(table.shape[0]):
+            learner = table[row, T_LEARNER]
+            if learner != 0 and table[row, T_TYPE] == kind:
+                event = slot + layout.SLOT_PAYLOAD
+                status = call_learner(
+                    learner, x[X_RESULT_AT], event, x[X_SCRATCH_AT], x[X_PARAMS_AT]
+                )
+                if status != 0:
+                    return np.int64(i)
+    return np.int64(count)
 
 
 @njit
@@ -123,7 +168,7 @@ def _step(
         ignored += row < 0
         histogram.record(c[C_HOP_AT], now - atomics.load_i64(slot + layout.SLOT_PUBLISH_NS), 1)
         for k in range(result):
-            out = x[X_SCRATCH_AT] + k * table[row, T_OUT_BYTES]
+            out = x[X_OUT_AT] + k * table[row, T_OUT_BYTES]
             origin = _emit(w, produced, slot, reader, sequence, out, table[row], now, epoch)
             histogram.record(c[C_ORIGIN_AT], now - origin, 1)
             produced += 1

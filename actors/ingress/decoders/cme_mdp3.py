@@ -3,6 +3,8 @@
 Source: CME Group's MDP 3.0 message specification and templates_FixBinary.xml; FIX Simple Binary Encoding 1.0. The
 block lengths that stand in the packet are honoured, so a newer version with longer blocks decodes. Templates with a
 NoMDEntries group become BookLevel, Trade or Statistic, an entry a record; heartbeats become Heartbeat, others Raw.
+A price that does not fit 1e-9 in 64 bits is given as none (NULL_PX) and counted. A channel's packet numbers begin anew
+each week: a packet 1 that was sent later than all before it says so.
 """
 
 from __future__ import annotations
@@ -13,20 +15,24 @@ import msgspec
 import numpy as np
 
 from sovereign.actors.ingress.claim import (
+    D_OVERFLOWS,
+    K_COUNT,
     MALFORMED,
     TOO_SMALL,
-    arrive,
     next_slot,
     put_raw,
+    tally,
 )
 from sovereign.actors.ingress.decoder import Decoder, type_words
 from sovereign.actors.ingress.decoders import sbe_templates as t
+from sovereign.actors.ingress.sequence import DROPPED, HELD, arrive
 from sovereign.messages.market import (
     NULL_PX,
     BookLevel,
     Gap,
     Heartbeat,
     Raw,
+    Reset,
     Statistic,
     Trade,
 )
@@ -36,9 +42,10 @@ from sovereign.runtime.jit import njit
 PACKET_HEADER_BYTES = 12
 MESSAGE_HEADER_BYTES = 10
 _WORD = 8
-_BOOK_AT, _GAP_AT, _RAW_AT, _BEAT_AT = 0, 6, 8, 10
-_ROWS_AT = 12
-_TABLE_AT = 13
+_BOOK_AT, _GAP_AT, _RAW_AT, _BEAT_AT = 0, 6, 10, 12
+_ROWS_AT = 14
+_TABLE_AT = 15
+_LARGEST = 2**63 - 1
 
 
 @njit
@@ -68,7 +75,20 @@ def _signed(value: Any) -> Any:
 
 
 @njit
-def _entry(claim_at: Any, tables_at: Any, template: Any, kind: Any, entry: Any, block: Any) -> Any:
+def _px(mantissa: Any, scale: Any, state_at: Any) -> Any:
+    """A price in 1e-9; NULL_PX where the feed says none, and where it does not fit (counted)."""
+    if mantissa == _LARGEST:
+        return np.int64(NULL_PX)
+    if abs(mantissa) > _LARGEST // scale or mantissa == NULL_PX:
+        tally(state_at, D_OVERFLOWS, 1)
+        return np.int64(NULL_PX)
+    return mantissa * scale
+
+
+@njit
+def _entry(
+    claim_at: Any, tables_at: Any, state_at: Any, template: Any, kind: Any, entry: Any, block: Any
+) -> Any:
     """One record from the group entry at `entry` (0: the message has none); its address, 0: no room."""
     types_at = tables_at + _WORD * (_BOOK_AT + 2 * kind)
     to = next_slot(claim_at, atomics.load_i64(types_at), atomics.load_i64(types_at + _WORD))
@@ -78,9 +98,8 @@ def _entry(claim_at: Any, tables_at: Any, template: Any, kind: Any, entry: Any, 
     if block > 0:
         at = _row(tables_at, template, t.PX)
         if at >= 0 and at + 8 <= block:
-            mantissa = atomics.load_i64(entry + at)
-            if mantissa != 2**63 - 1:
-                px = mantissa * _row(tables_at, template, t.PX_SCALE)
+            scale = _row(tables_at, template, t.PX_SCALE)
+            px = _px(atomics.load_i64(entry + at), scale, state_at)
         size = _signed(_field(entry, _row(tables_at, template, t.SIZE), 4, block))
         atomics.store_i64(to + 16, 0 if size == 2**31 - 1 else size)
         security = _row(tables_at, template, t.SECURITY)
@@ -108,6 +127,7 @@ def _entry(claim_at: Any, tables_at: Any, template: Any, kind: Any, entry: Any, 
 def _entries(
     claim_at: Any,
     tables_at: Any,
+    state_at: Any,
     template: Any,
     kind: Any,
     body: Any,
@@ -133,9 +153,8 @@ def _entries(
     if entry + block * number > end or (number > 0 and block == 0):
         return MALFORMED
     for i in range(max(1, number)):
-        to = _entry(
-            claim_at, tables_at, template, kind, entry + i * block, block if number > 0 else 0
-        )
+        size = block if number > 0 else 0
+        to = _entry(claim_at, tables_at, state_at, template, kind, entry + i * block, size)
         if to == 0:
             return TOO_SMALL
         atomics.store_i64(to, time)
@@ -148,7 +167,9 @@ def _entries(
 
 
 @njit
-def _message(claim_at: Any, tables_at: Any, at: Any, end: Any, seq: Any, sent: Any) -> Any:
+def _message(
+    claim_at: Any, tables_at: Any, state_at: Any, at: Any, end: Any, seq: Any, sent: Any
+) -> Any:
     """One message from its SBE header on: 1, or MALFORMED, or TOO_SMALL."""
     root = np.int64(atomics.load_u16(at))
     template = np.int64(atomics.load_u16(at + 2))
@@ -158,7 +179,7 @@ def _message(claim_at: Any, tables_at: Any, at: Any, end: Any, seq: Any, sent: A
     rows = atomics.load_i64(tables_at + _WORD * _ROWS_AT)
     kind = _row(tables_at, template, t.KIND) if template < rows else -1
     if 0 <= kind <= 2:
-        return _entries(claim_at, tables_at, template, kind, body, end, root, seq)
+        return _entries(claim_at, tables_at, state_at, template, kind, body, end, root, seq)
     if kind == t.KIND_HEARTBEAT:
         types_at = tables_at + _WORD * _BEAT_AT
         to = next_slot(claim_at, atomics.load_i64(types_at), atomics.load_i64(types_at + _WORD))
@@ -188,17 +209,11 @@ def decode(packet: Any, size: Any, tables_at: Any, state_at: Any, claim_at: Any)
         return np.int64(MALFORMED)
     seq = np.int64(atomics.load_u32(packet))
     sent = atomics.load_i64(packet + 4)
-    gap_at = tables_at + _WORD * _GAP_AT
-    judged = arrive(
-        state_at,
-        seq,
-        1,
-        claim_at,
-        atomics.load_i64(gap_at),
-        atomics.load_i64(gap_at + _WORD),
-    )
-    if judged != 0:
-        return np.int64(0) if judged == 1 else np.int64(TOO_SMALL)
+    judged = arrive(state_at, claim_at, tables_at + _WORD * _GAP_AT, seq, 1, 0, 0, sent)
+    if judged == DROPPED:
+        return np.int64(0)
+    if judged < 0 and judged != HELD:
+        return np.int64(judged)
     at, end = packet + PACKET_HEADER_BYTES, packet + size
     while at < end:
         if at + MESSAGE_HEADER_BYTES > end:
@@ -206,11 +221,11 @@ def decode(packet: Any, size: Any, tables_at: Any, state_at: Any, claim_at: Any)
         length = np.int64(atomics.load_u16(at))
         if length < MESSAGE_HEADER_BYTES or at + length > end:
             return np.int64(MALFORMED)
-        done = _message(claim_at, tables_at, at + 2, at + length, seq, sent)
+        done = _message(claim_at, tables_at, state_at, at + 2, at + length, seq, sent)
         if done < 0:
             return np.int64(done)
         at += length
-    return atomics.load_i64(claim_at + 8 * 5)
+    return np.int64(0) if judged == HELD else atomics.load_i64(claim_at + 8 * K_COUNT)
 
 
 class CmeConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -223,12 +238,12 @@ class CmeMdp3(Decoder):
     """Kind `cme-mdp3`."""
 
     Config = CmeConfig
-    gives = (BookLevel, Trade, Statistic, Heartbeat, Gap, Raw)
+    gives = (BookLevel, Trade, Statistic, Heartbeat, Gap, Reset, Raw)
 
     def __init__(self, config: CmeConfig) -> None:
         super().__init__(config)
         rows = t.load_templates(config.templates)
-        head = type_words(BookLevel, Trade, Statistic, Gap, Raw, Heartbeat)
+        head = type_words(BookLevel, Trade, Statistic, Gap, Reset, Raw, Heartbeat)
         self.tables = np.concatenate([np.array([*head, len(rows)], np.int64), rows.reshape(-1)])
 
     @property

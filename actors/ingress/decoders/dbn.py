@@ -1,7 +1,8 @@
 """Databento Binary Encoding, versions 1 to 3: a metadata header, then fixed C records.
 
 Source: Databento's DBN specification (record header: length in 4-byte words, rtype, publisher, instrument, ts_event).
-MBO records become OrderEvent, MBP-1/TBBO/BBO Quote, trades Trade, the rest Raw. Prices are 1e-9 already.
+MBO records become OrderEvent, MBP-1/TBBO/BBO Quote, trades Trade, the rest Raw. Prices are 1e-9 in 64 bits already and are
+copied, quantities are 32 bits: nothing can overflow. Records carry no number that says what is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sovereign.actors.ingress.claim import K_COUNT, MALFORMED, TOO_SMALL, next_slot, put_raw
+from sovereign.actors.ingress.claim import (
+    D_NEXT,
+    K_COUNT,
+    MALFORMED,
+    TOO_SMALL,
+    next_slot,
+    put_raw,
+)
 from sovereign.actors.ingress.decoder import Bytes, Decoder, type_words
 from sovereign.actors.ingress.frames import Frames
 from sovereign.messages.market import NULL_PX, OrderEvent, Quote, Raw, Trade
@@ -140,7 +148,7 @@ def decode(packet: Any, size: Any, tables: Any, state_at: Any, claim_at: Any) ->
     at, end = packet, packet + size
     if size < HEADER_BYTES:
         return np.int64(MALFORMED)
-    seq = atomics.load_i64(state_at) + 1
+    seq = atomics.load_i64(state_at + 8 * D_NEXT) + 1
     while at < end:
         length = 4 * np.int64(atomics.load_u8(at))
         if length < HEADER_BYTES or at + length > end:
@@ -150,7 +158,7 @@ def decode(packet: Any, size: Any, tables: Any, state_at: Any, claim_at: Any) ->
             return np.int64(done)
         at += length
         seq += 1
-    atomics.store_i64(state_at, seq - 1)
+    atomics.store_i64(state_at + 8 * D_NEXT, seq - 1)
     return atomics.load_i64(claim_at + 8 * K_COUNT)
 
 

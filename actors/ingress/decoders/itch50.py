@@ -2,7 +2,8 @@
 
 Source: Nasdaq TotalView-ITCH 5.0 specification, MoldUDP64 1.00. Orders become OrderEvent, trades Trade, the rest Raw.
 Prices have four decimals; times are ns since midnight of the trading day. A type whose length is not the
-specification's is another feed's, and becomes Raw.
+specification's is another feed's, and becomes Raw. Each MoldUDP64 session has numbers of its own, from 1 on; `packet_seq`
+is a message's number, its low 32 bits. A quantity of 2**63 and more is given as 0, and counted (`overflows`).
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from sovereign.actors.ingress.claim import (
+    D_NEXT,
+    D_OVERFLOWS,
     K_COUNT,
     MALFORMED,
     TOO_SMALL,
-    arrive,
     big_u16,
     big_u32,
     big_u48,
     big_u64,
     next_slot,
     put_raw,
+    tally,
 )
 from sovereign.actors.ingress.decoder import Bytes, Decoder, type_words
 from sovereign.actors.ingress.frames import Frames
-from sovereign.messages.market import Gap, OrderEvent, Raw, Trade
+from sovereign.actors.ingress.sequence import DROPPED, HELD, arrive
+from sovereign.messages.market import Gap, OrderEvent, Raw, Reset, Trade
 from sovereign.runtime import atomics
 from sovereign.runtime.errors import InputError
 from sovereign.runtime.jit import njit
@@ -39,7 +43,7 @@ LENGTHS: dict[str, int] = {
     "I": 50, "N": 20, "O": 48,
 }  # fmt: skip
 _PX_SCALE = 100_000
-_FRAMED, _GAP_AT, _RAW_AT, _ORDER_AT, _TRADE_AT, _LENGTHS_AT = 0, 1, 3, 5, 7, 9
+_FRAMED, _GAP_AT, _RAW_AT, _ORDER_AT, _TRADE_AT, _LENGTHS_AT = 0, 1, 5, 7, 9, 11
 
 
 @njit
@@ -82,7 +86,7 @@ def _order(to: Any, at: Any, kind: Any, seq: Any) -> Any:
 
 
 @njit
-def _trade(to: Any, at: Any, kind: Any, seq: Any) -> Any:
+def _trade(to: Any, at: Any, kind: Any, seq: Any, state_at: Any) -> Any:
     """Fill a Trade from P or Q."""
     atomics.store_i64(to, big_u48(at + 5))
     atomics.store_u32(to + 24, big_u16(at + 1))
@@ -95,38 +99,61 @@ def _trade(to: Any, at: Any, kind: Any, seq: Any) -> Any:
         atomics.store_i64(to + 16, big_u32(at + 20))
         atomics.store_i64(to + 8, big_u32(at + 32) * _PX_SCALE)
     else:
-        atomics.store_i64(to + 16, big_u64(at + 11))
+        shares = big_u64(at + 11)
+        if shares < 0:
+            shares = np.int64(0)
+            tally(state_at, D_OVERFLOWS, 1)
+        atomics.store_i64(to + 16, shares)
         atomics.store_i64(to + 8, big_u32(at + 27) * _PX_SCALE)
 
 
 @njit
-def _message(tables: Any, claim_at: Any, at: Any, size: Any, seq: Any) -> Any:
+def _slot(claim_at: Any, tables: Any, types_at: Any) -> Any:
+    """A slot for the type whose words stand at `types_at` in the tables."""
+    at = tables + 8 * types_at
+    return next_slot(claim_at, atomics.load_i64(at), atomics.load_i64(at + 8))
+
+
+@njit
+def _message(tables: Any, claim_at: Any, at: Any, size: Any, seq: Any, state_at: Any) -> Any:
     """One ITCH message: 1, or TOO_SMALL."""
     kind = np.int64(atomics.load_u8(at))
     known = atomics.load_i64(tables + 8 * (_LENGTHS_AT + kind)) == size
     is_order = kind == 65 or kind == 70 or 67 <= kind <= 69 or kind == 85 or kind == 88
     if known and is_order:
-        to = next_slot(claim_at, atomics.load_i64(tables + 40), atomics.load_i64(tables + 48))
+        to = _slot(claim_at, tables, _ORDER_AT)
         if to == 0:
             return TOO_SMALL
         _order(to, at, kind, seq)
         return 1
     if known and (kind == 80 or kind == 81):
-        to = next_slot(claim_at, atomics.load_i64(tables + 56), atomics.load_i64(tables + 64))
+        to = _slot(claim_at, tables, _TRADE_AT)
         if to == 0:
             return TOO_SMALL
-        _trade(to, at, kind, seq)
+        _trade(to, at, kind, seq, state_at)
         return 1
-    raw = put_raw(
-        claim_at,
-        atomics.load_i64(tables + 24),
-        atomics.load_i64(tables + 32),
-        at,
-        size,
-        kind,
-        seq,
-    )
-    return 1 if raw else TOO_SMALL
+    raw_at = tables + 8 * _RAW_AT
+    raw_type, raw_size = atomics.load_i64(raw_at), atomics.load_i64(raw_at + 8)
+    return 1 if put_raw(claim_at, raw_type, raw_size, at, size, kind, seq) else TOO_SMALL
+
+
+@njit
+def _messages(
+    packet: Any, size: Any, tables: Any, state_at: Any, claim_at: Any, count: Any, skip: Any
+) -> Any:
+    """The messages of a MoldUDP64 packet but for the first `skip`: 1, or MALFORMED, or TOO_SMALL."""
+    first = big_u64(packet + 10)
+    at, end = packet + MOLD_HEADER_BYTES, packet + size
+    for i in range(count):
+        if at + 2 > end:
+            return MALFORMED
+        length = big_u16(at)
+        if length < 1 or at + 2 + length > end:
+            return MALFORMED
+        if i >= skip and _message(tables, claim_at, at + 2, length, first + i, state_at) < 0:
+            return TOO_SMALL
+        at += 2 + length
+    return 1
 
 
 @njit
@@ -135,37 +162,27 @@ def decode(packet: Any, size: Any, tables: Any, state_at: Any, claim_at: Any) ->
     if atomics.load_i64(tables) == 1:
         if size < 1:
             return np.int64(MALFORMED)
-        seq = max(np.int64(1), atomics.load_i64(state_at))
-        atomics.store_i64(state_at, seq + 1)
-        done = _message(tables, claim_at, packet, size, seq)
+        seq = max(np.int64(1), atomics.load_i64(state_at + 8 * D_NEXT))
+        atomics.store_i64(state_at + 8 * D_NEXT, seq + 1)
+        done = _message(tables, claim_at, packet, size, seq, state_at)
         return np.int64(done) if done < 0 else atomics.load_i64(claim_at + 8 * K_COUNT)
     if size < MOLD_HEADER_BYTES:
         return np.int64(MALFORMED)
-    first, count = big_u64(packet + 10), big_u16(packet + 18)
+    count = big_u16(packet + 18)
     if count == 0xFFFF:  # end of session
-        count = 0
-    judged = arrive(
-        state_at,
-        first,
-        count,
-        claim_at,
-        atomics.load_i64(tables + 8),
-        atomics.load_i64(tables + 16),
+        count = np.int64(0)
+    name, tail = atomics.load_i64(packet), np.int64(atomics.load_u16(packet + 8))
+    skip = arrive(
+        state_at, claim_at, tables + 8 * _GAP_AT, big_u64(packet + 10), count, name, tail, 0
     )
-    if judged != 0:
-        return np.int64(0) if judged == 1 else np.int64(TOO_SMALL)
-    at, end = packet + MOLD_HEADER_BYTES, packet + size
-    for i in range(count):
-        if at + 2 > end:
-            return np.int64(MALFORMED)
-        length = big_u16(at)
-        if length < 1 or at + 2 + length > end:
-            return np.int64(MALFORMED)
-        done = _message(tables, claim_at, at + 2, length, first + i)
-        if done < 0:
-            return np.int64(done)
-        at += 2 + length
-    return atomics.load_i64(claim_at + 8 * K_COUNT)
+    if skip == DROPPED:
+        return np.int64(0)
+    if skip < 0 and skip != HELD:
+        return np.int64(skip)
+    done = _messages(packet, size, tables, state_at, claim_at, count, skip)
+    if done < 0:
+        return np.int64(done)
+    return np.int64(0) if skip == HELD else atomics.load_i64(claim_at + 8 * K_COUNT)
 
 
 @njit
@@ -215,14 +232,14 @@ class Itch50(Decoder):
     """Kind `itch50`."""
 
     Config = ItchConfig
-    gives = (OrderEvent, Trade, Gap, Raw)
+    gives = (OrderEvent, Trade, Gap, Reset, Raw)
 
     def __init__(self, config: ItchConfig) -> None:
         super().__init__(config)
         self.lengths: npt.NDArray[np.int64] = np.zeros(256, np.int64)
         for letter, length in LENGTHS.items():
             self.lengths[ord(letter)] = length
-        head = [0, *type_words(Gap, Raw, OrderEvent, Trade)]
+        head = [0, *type_words(Gap, Reset, Raw, OrderEvent, Trade)]
         self.tables = np.concatenate([np.array(head, np.int64), self.lengths])
 
     @property

@@ -107,7 +107,7 @@ def _row(message: Any, types: dict[str, Any]) -> npt.NDArray[np.int64]:
         elif field.get("offset") is not None:
             row[column] = int(field.get("offset"))
         if column == PX:
-            row[PX_SCALE] = 10 ** (9 + _exponent(types[field.get("type")]))
+            row[PX_SCALE] = _scale(types[field.get("type")], name)
     row[KIND] = KIND_TRADE if "Trade" in name else KIND_BOOK if "Book" in name else KIND_STATISTIC
     return row
 
@@ -129,6 +129,18 @@ def _constant(kind: Any) -> int | None:
     if kind is None or kind.get("presence") != "constant" or not (kind.text or "").strip():
         return None
     return ord(kind.text.strip()[0])
+
+
+def _scale(composite: Any, message: str) -> int:
+    """What a mantissa is multiplied by to be in 1e-9. InputError when that is no whole number of 64 bits."""
+    exponent = _exponent(composite)
+    if not -9 <= exponent <= 9:
+        raise InputError(
+            f"the prices of template {message} cannot be given in 1e-9",
+            got=f"exponent {exponent}",
+            expected="an exponent from -9 to 9",
+        )
+    return int(10 ** (9 + exponent))
 
 
 def _exponent(composite: Any) -> int:

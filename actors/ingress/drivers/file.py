@@ -25,7 +25,7 @@ class PcapDriver(
     """A file: a capture, or a plain file of the decoder's format.
 
     `path`: relative to the topology file. `pace`: "full", "recorded", or a factor of the recorded speed.
-    `groups`: only packets to these "address:port"; empty: all.
+    `groups`: only packets to these "address:port" ("[address]:port" for IPv6); empty: all.
     """
 
     path: str
@@ -59,6 +59,20 @@ def parse_group(text: str) -> tuple[int, int]:
         ) from error
 
 
+def _wanted(text: str, frames: Frames) -> tuple[int, int]:
+    """A group as `frames.address` and `port` have it; an IPv6 group that the file does not hold fits no frame."""
+    if not text.startswith("["):
+        return parse_group(text)
+    address, _, port = text[1:].rpartition("]:")
+    try:
+        six, number = ipaddress.IPv6Address(address), int(port)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is no IPv6 address and port", expected="[ff3e::8000:1]:14340"
+        ) from error
+    return (-1 - frames.six.index(six) if six in frames.six else -1 - len(frames.six)), number
+
+
 def read_content(path: str) -> Bytes:
     """The file's bytes, decompressed when they are zstd's. InputError when it cannot be read."""
     try:
@@ -85,7 +99,7 @@ def load_frames(driver: PcapDriver, decoder: Decoder) -> Frames:
     if is_capture(content):
         frames = index_capture(content, driver.path)
         if driver.groups:
-            frames = frames.only({parse_group(group) for group in driver.groups})
+            frames = frames.only({_wanted(group, frames) for group in driver.groups})
         return frames
     plain = decoder.frames(content, driver.path) if len(content) else None
     return plain if plain is not None else index_capture(content, driver.path)

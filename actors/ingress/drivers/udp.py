@@ -50,6 +50,7 @@ class UdpSocket:
 
     def __init__(self, driver: UdpDriver) -> None:
         number, port = parse_group(driver.listen)
+        self.address, self.port = number, port
         address = str(ipaddress.IPv4Address(number))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)

@@ -1,0 +1,1 @@
+"""The peers, one a file: each is measured by the same rounds and counted by the same code as our own rings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import json
@@ -96,7 +97,8 @@ def cli() -> None:
 def _tell(what: str, code: int, **more: str) -> None:
     """With `--json` a failure is an object too, on stdout; the text for people stands on stderr in any case."""
     if "--json" in sys.argv[1:]:
-        click.echo(json.dumps({"error": {"what": what, **more, "exit_code": code}}, indent=2))
+        with contextlib.suppress(OSError):  # a full stdout: the code says it all the same
+            click.echo(json.dumps({"error": {"what": what, **more, "exit_code": code}}, indent=2))
 
 
 def _refused(error: OSError) -> int:
@@ -154,11 +156,7 @@ def _flushed(code: int) -> int:
 def main() -> None:
     """The entry point; a SovereignError becomes its text on stderr and its exit code."""
     early.guard()
-    try:
-        code = _run()
-    except OSError as error:  # stdout is full, and so the error's object has no place either
-        code = 141 if isinstance(error, BrokenPipeError) else 5
-    sys.exit(_flushed(code))
+    sys.exit(_flushed(_run()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sovereign.runtime.control_socket import ControlServer
 from sovereign.runtime.errors import SovereignError
 from sovereign.runtime.estate import Estate, clear, is_settled, leftovers, settle
 from sovereign.runtime.log import file_log
-from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STARTING, STOPPED, Managed
+from sovereign.runtime.managed import BACKOFF, FATAL, RUNNING, STOPPED, Managed
 from sovereign.runtime.node_ring import (
     REASON_BYTES,
     ActorDied,
@@ -31,7 +31,7 @@ from sovereign.runtime.node_ring import (
     Quarantined,
     fitting,
 )
-from sovereign.runtime.operating import STOP_GRACE_S, Operations
+from sovereign.runtime.operating import Operations
 from sovereign.runtime.options import Options
 from sovereign.runtime.poison import InHand
 from sovereign.runtime.quarantine import set_aside
@@ -41,6 +41,7 @@ from sovereign.runtime.rundir import NodeLock
 from sovereign.runtime.sealing import seal_leftovers
 from sovereign.runtime.shm import unlink
 from sovereign.runtime.spec import NodeSpec
+from sovereign.runtime.stopping import all_begun, stop_in_order
 from sovereign.runtime.waiting import Waiting
 from sovereign.runtime.watch import NodeView, Quiet
 from sovereign.runtime.wiring import in_order
@@ -337,7 +338,7 @@ class Supervisor:
         options = self.options
         if options.seconds and time.monotonic() - self.started_s >= options.seconds:
             self.end("time")
-        self.ran = self.ran or self._all_begun()
+        self.ran = self.ran or all_begun(self)
         settled = all(one.state in (RUNNING, STOPPED, FATAL) for one in self.actors.values())
         if options.until_idle and self.ran and (why := self.waiting.look(time.monotonic())):
             self.tell(why)
@@ -350,27 +351,7 @@ class Supervisor:
     def _finish(self) -> list[dict[str, Any]]:
         """Stop in order, sources first, each after its feeders; unlink what is archived."""
         self.tell(f"stopping ({self.ending})")
-        for one in self.actors.values():
-            one.tick(time.monotonic_ns())  # who became ready since the last turn
-        self.ran = self.ran or self._all_begun()
-        deadline = time.monotonic() + STOP_GRACE_S
-        order = [one.name for one in in_order(self.spec)]
-        order.sort(key=lambda name: self.actors[name].spec.kind == "auditor")
-        for name in order:
-            actor = self.actors[name]
-            if self._begins_yet(actor):
-                deadline = time.monotonic() + STOP_GRACE_S
-            if actor.process is not None:  # else its state stays as it was: FATAL is worth seeing
-                idle = actor.state == STARTING and not self.view.lag_of(name)
-                actor.stop(signal.SIGKILL if idle and not self.ran else signal.SIGTERM)
-            while actor.process is not None:
-                if actor.process.ended:
-                    actor.reap(time.monotonic_ns())
-                elif time.monotonic() > deadline:
-                    self.tell(f"{name} does not end: killed")
-                    actor.process.signal(signal.SIGKILL)
-                    deadline = time.monotonic() + 1
-                self.serve(1)
+        stop_in_order(self)
         self.journal.close()
         self.ended_halted = self.control.halted
         rows = [one.row(halted=self.control.halted) for one in self.actors.values()]
@@ -380,28 +361,6 @@ class Supervisor:
         else:
             self.tell("the rings hold what is not archived: `sovereign up` goes on from there")
         return rows
-
-    def _all_begun(self) -> bool:
-        """Whether every actor was started, and none is still on its way."""
-        return all(one.started_ns and one.state != STARTING for one in self.actors.values())
-
-    def _begins_yet(self, actor: Managed) -> bool:
-        """Asked to end while the node starts: who is not there yet, but has messages to handle, first gets to do so.
-
-        Else what the others have published already would stay in the rings. A second signal does not wait for it.
-        """
-        name = actor.spec.name
-        if self.ran or not self.view.lag_of(name):
-            return False
-        if actor.process is None and actor.state == STOPPED and actor.exit_code is None:
-            self.start(actor)
-        waited = False
-        while actor.state == STARTING and actor.process is not None and len(self.signals) < 2:
-            waited = True
-            self.serve(1)
-            if actor.tick(time.monotonic_ns()):
-                break
-        return waited
 
     def status(self) -> dict[str, Any]:
         """What `sovereign ps --json` prints."""

@@ -39,7 +39,7 @@ def test_refusals_are_told_by_rule_at_the_end_and_while_it_runs(node: Node) -> N
     node("down", "--node", node.name)
     found = json.loads(_stdout(node, "up", str(node.file), "--until-idle", "--json"))
     assert found["refused"] == {"signer": {"max-notional": 5}}
-    assert found["warnings"] == {}
+    assert "egress" not in found["warnings"]
 
 
 def _stdout(node: Node, *words: str) -> str:
@@ -98,22 +98,27 @@ def test_a_venue_that_is_down_is_named_and_an_uncertain_order_told(node: Node) -
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*found.getsockname())
-    write(node, transport=f'{{ kind = "tcp", to = "{address}" }}')
+    # The venue's window is small: 800 orders do not fit into what its host takes for it.
+    policy = "{ max_notional = 10_000 }"
+    write(node, count=800, policy=policy, transport=f'{{ kind = "tcp", to = "{address}" }}')
     process = node.begin("up", str(node.file), "--until-idle")
     assert process.stdout is not None
     line = ""
     while "still waiting" not in line:
         line = process.stdout.readline()
         assert line, "it ended without a word"
-    assert "egress is 40 messages behind signer" in line
+    assert "messages behind signer" in line and "egress is 8" in line
     assert "`sovereign logs egress` may say why" in line
-    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))) as venue:
-        taken, _ = venue.accept()
-        # It resets as soon as something has come: what is sent after that may have left or not.
-        taken.recv(1)
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        taken.close()
+    with socket.socket() as venue:
+        venue.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        venue.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        host, _, port = address.partition(":")
+        venue.bind((host, int(port)))
+        venue.listen()
         venue.settimeout(60)
+        taken, _ = venue.accept()
+        until(lambda: node.actor("egress")["counters"]["held"] > 0, 60)
+        taken.close()  # unread data: a reset, and nobody knows what of it the venue has seen
         again, _ = venue.accept()
         _drain(again, process)
         said = process.stdout.read()
@@ -125,6 +130,7 @@ def test_a_venue_that_is_down_is_named_and_an_uncertain_order_told(node: Node) -
 
 
 def _drain(connection: socket.socket, process: subprocess.Popen[str]) -> None:
+    """Read what comes, as a venue does, until the node has ended."""
     connection.settimeout(0.2)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

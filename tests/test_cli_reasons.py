@@ -65,7 +65,9 @@ inputs = ["signer"]
 transport = {transport}
 
 """
-UDP = '{ kind = "udp", to = "127.0.0.1:9" }'
+VENUE = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # takes what comes; nobody reads it
+VENUE.bind(("127.0.0.1", 0))
+UDP = f'{{ kind = "udp", to = "127.0.0.1:{VENUE.getsockname()[1]}" }}'
 FOREIGN = (
     "multiprocess",
     "site-packages/numba",

@@ -38,8 +38,11 @@ def parse_host(text: str) -> str:
         return str(ipaddress.IPv4Address(text))
     except ValueError as error:
         what = f'"{text}" is no IPv4 address'
+        named = any(letter.isalpha() for letter in text)
         hint = "names are not looked up: `getent ahostsv4 NAME` gives a host's address"
-        raise InputError(what, expected="four numbers, such as 127.0.0.1", hint=hint) from error
+        raise InputError(
+            what, expected="four numbers, such as 127.0.0.1", hint=hint if named else ""
+        ) from error
 
 
 def parse_address(text: str) -> Address:
@@ -80,7 +83,7 @@ def _split(text: str, example: str) -> tuple[str, int]:
     """Host, without brackets, and port."""
     host, colon, port = text.rpartition(":")
     expected = f"an address and a port, such as {example}"
-    if not colon or port.endswith("]"):
+    if not colon or "]" in port:
         raise InputError(f'"{text}" has no port', expected=expected)
     if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= _PORT_MAX):
         raise InputError(f'"{text}" has no usable port', got=port, expected=f"1 to {_PORT_MAX}")

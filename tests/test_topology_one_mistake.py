@@ -101,7 +101,9 @@ SLIPS = [
     ("venue's pause", 'kind = "udp", to', 'kind = "tcp", max_backoff_ms = -1, to'),
     ("venue without port", "127.0.0.1:9400", "127.0.0.1"),
     ("venue's port", "127.0.0.1:9400", "127.0.0.1:99999"),
-    ("venue by name", "127.0.0.1:9400", "venue.example:9400"),
+    ("venue in numbers that are none", "127.0.0.1:9400", "127.0.0.300:9400"),
+    ("venue that can be no name", "127.0.0.1:9400", "the venue:9400"),
+    ("venue, IPv6 without brackets", "127.0.0.1:9400", "::1:9400"),
     ("groups of a DBN file", 'path = "day.dbn"', 'path = "day.dbn", groups = ["224.0.31.64:14340"]'),
     ("file is empty", "day.dbn", "empty.dbn"),
     ("file is not there", "day.dbn", "dya.dbn"),
@@ -180,6 +182,8 @@ def report(text: str, folder: Path) -> list[str]:
 
 def test_the_node_without_a_slip_is_sound(folder: Path) -> None:
     assert report(NODE, folder) == []
+    assert report(NODE.replace("127.0.0.1:9400", "venue.example:9400"), folder) == []
+    assert report(NODE.replace("127.0.0.1:9400", "[::1]:9400"), folder) == []
 
 
 def test_one_slip_is_one_report(folder: Path) -> None:
@@ -223,11 +227,13 @@ def test_groups_of_a_capture_are_addresses(folder: Path) -> None:
     text = NODE.replace(
         CME[0],
         (CME[1] % more).replace(
-            '"day.pcap"', '"day.pcap", groups = ["1.2.3.4:5", "nix", "1.2.3.4:0"]'
+            '"day.pcap"',
+            '"day.pcap", groups = ["1.2.3.4:5", "nix", "1.2.3.4:0", "[ff3e::8000:1]:14340", "[ff3e::x]:1"]',
         ),
     )
     Path("node.toml").write_text(text)
     found = {one.key: render(one) for one in examine("node.toml", (), HOST).mistakes}
     assert '"nix" has no port' in found["actors.feed.driver.groups[1]"]
     assert "1 to 65535" in found["actors.feed.driver.groups[2]"]
-    assert "actors.feed.driver.groups[0]" not in found
+    assert '"ff3e::x" is no IPv6 address' in found["actors.feed.driver.groups[4]"]
+    assert not {f"actors.feed.driver.groups[{sound}]" for sound in (0, 3)} & set(found)

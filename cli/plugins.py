@@ -6,6 +6,8 @@ import json
 
 import click
 
+Row = dict[str, str | None]
+
 
 @click.command("plugins", epilog="Exit codes: 0 done; 1 a plugin does not import (--check).")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
@@ -18,34 +20,54 @@ def command(as_json: bool, import_them: bool) -> None:
 
     With --json: [{"group", "name", "entry", "source", "error"}]; error is null, or why it does not import.
     """
-    from sovereign.runtime.errors import PluginError
     from sovereign.topology import registry
+    from sovereign.topology.importing import trials
 
-    rows: list[dict[str, str | None]] = []
-    for one in (plugin for group in registry.GROUPS for plugin in registry.plugins(group)):
-        error = None
-        if import_them:
-            try:
-                registry.load(one.group, one.entry)
-            except PluginError as failed:
-                error = failed.what
-        rows.append(
-            {
-                "group": one.group,
-                "name": one.name,
-                "entry": one.entry,
-                "source": one.source,
-                "error": error,
-            }
-        )
+    rows: list[Row] = []
+    with trials():
+        for one in (plugin for group in registry.GROUPS for plugin in registry.plugins(group)):
+            rows.append(
+                {
+                    "group": one.group,
+                    "name": one.name,
+                    "entry": one.entry,
+                    "source": one.source,
+                    "error": _error(one.group, one.entry) if import_them else None,
+                }
+            )
+    broken = sum(row["error"] is not None for row in rows)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
         _print(rows)
-    raise SystemExit(1 if any(row["error"] for row in rows) else 0)
+    if import_them and not as_json:
+        verdict = f"{broken} of them does not import" if broken == 1 else f"{broken} do not import"
+        count = f"{len(rows)} plugin{'' if len(rows) == 1 else 's'}"
+        click.echo(f"{count}: {verdict if broken else 'all import'}")
+    raise SystemExit(1 if broken else 0)
 
 
-def _print(rows: list[dict[str, str | None]]) -> None:
+def _error(group: str, entry: str) -> str | None:
+    """Why it does not import, with the place in its code."""
+    from sovereign.actors.ingress.decoder import Decoder
+    from sovereign.actors.strategy.api import Strategy
+    from sovereign.runtime.actor import Actor
+    from sovereign.runtime.errors import PluginError
+    from sovereign.topology import registry
+
+    bases: dict[str, type] = {
+        registry.ACTORS: Actor,
+        registry.DECODERS: Decoder,
+        registry.STRATEGIES: Strategy,
+    }
+    try:
+        registry.load(group, entry, bases[group])
+    except PluginError as failed:
+        return f"{failed.what} ({failed.got})" if failed.got else failed.what
+    return None
+
+
+def _print(rows: list[Row]) -> None:
     shown = ("group", "name", "source", "entry")
     table = [
         tuple(name.upper() for name in shown),

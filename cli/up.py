@@ -17,6 +17,7 @@ from sovereign.cli.logs import readable
 from sovereign.cli.numbers import Seconds
 
 if TYPE_CHECKING:
+    from sovereign.runtime.spec import NodeSpec
     from sovereign.runtime.supervisor import Supervisor
 
 EPILOG = (
@@ -55,7 +56,8 @@ def command(
     Example: sovereign up topology.toml --until-idle
 
     With --json, at the end: {"node", "seconds", "archive", "fatal", "actors": [as in `ps --json`],
-    "refused": {actor: {rule: count}}, "warnings": {actor: [text]}}.
+    "refused": {actor: {rule: count}}, "warnings": {actor: [text]}}; with --dry-run: {"file", "run_dir", "archive"} and what
+    `graph --json` prints, actors in the order in which they would start.
     """
     from sovereign.topology.load import examine
     from sovereign.topology.mistake import render
@@ -69,10 +71,7 @@ def command(
         raise SystemExit(2)
     spec = examined.spec
     if dry_run:
-        for actor in spec.actors:
-            inputs = ", ".join(one.ring for one in actor.inputs) or "-"
-            click.echo(f"{actor.name}  {actor.kind}  cpu {actor.cpu}  inputs {inputs}")
-        click.echo(f"{file}: sound; nothing was started")
+        _show(file, spec, as_json)
         return
     if detach:
         from sovereign.cli.detach import detach as in_background
@@ -119,6 +118,22 @@ def command(
     if halted:
         _say("the node was halted when it ended: what it made did not leave it")
     raise SystemExit(5 if supervisor.fatal or halted else 0)
+
+
+def _show(file: Path, spec: NodeSpec, as_json: bool) -> None:
+    """What would start, in its order (--dry-run)."""
+    from sovereign.topology.draw import as_data
+
+    drawn = as_data(spec)
+    if as_json:
+        found = {"file": str(file), "run_dir": str(spec.run_dir), "archive": str(spec.archive_dir)}
+        click.echo(json.dumps(found | drawn, indent=2))
+        return
+    for actor in drawn["actors"]:
+        cpu = "any" if actor["cpu"] is None else actor["cpu"]
+        inputs = ", ".join(one["ring"] for one in actor["inputs"]) or "-"
+        click.echo(f"{actor['actor']}  {actor['kind']}  cpu {cpu}  inputs {inputs}")
+    click.echo(f"{file}: sound; nothing was started")
 
 
 def _print(rows: list[dict[str, Any]], refused: dict[str, dict[str, int]], end: str) -> None:

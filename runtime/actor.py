@@ -62,7 +62,15 @@ class Actor:
 
     @classmethod
     def check(cls, config: Any) -> list[str]:
-        """What is wrong with `config` beyond its types: each a sentence. Called before anything starts."""
+        """What is wrong with `config` beyond its types: each a sentence. Called before anything starts.
+
+        A sentence that begins with the key and a colon (`params.treshold: …`) leaves no doubt where the mistake is.
+        """
+        return []
+
+    @classmethod
+    def compiles(cls, config: Any) -> list[str]:
+        """What of `config` does not compile: sentences as `check` gives them. It may take seconds: `check --compile`."""
         return []
 
     def __init__(self, host: Host, config: Any) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sovereign.runtime.control import Control, create_node
-from sovereign.runtime.errors import LayoutError, SovereignError
+from sovereign.runtime.errors import LayoutError, ResourceError, SovereignError
 from sovereign.runtime.node_ring import AUDITOR_KIND, NODE_RING, node_ring
-from sovereign.runtime.ring import Ring, create_ring, open_ring, schema_of
+from sovereign.runtime.ring import Ring, create_ring, open_ring, ring_bytes, schema_of
 from sovereign.runtime.shm import SHM_FOLDER, half_made, segment_name, segments_of, unlink
 from sovereign.runtime.spec import NodeSpec, RingSpec
 
@@ -30,9 +30,40 @@ def rings_of(spec: NodeSpec) -> list[RingSpec]:
     return [node_ring(spec), *(a.output for a in spec.actors if a.output is not None)]
 
 
-def ring_bytes(ring: RingSpec) -> int:
-    """Shared memory that the slots of a ring take."""
-    return ring.capacity * ring.stride
+@dataclass(frozen=True)
+class Shortage:
+    """Shared memory that a start lacks: what the rings that it makes anew take, what is free, and the largest of them."""
+
+    needed_bytes: int
+    free_bytes: int
+    rings: int
+    largest: RingSpec
+
+    hint = (
+        "lower the ring.capacity of the largest, or enlarge it: mount -o remount,size=4G /dev/shm"
+    )
+
+    @property
+    def needed_text(self) -> str:
+        """For people."""
+        largest = f"the largest is {self.largest.name}, {ring_bytes(self.largest):,}"
+        return f"{self.needed_bytes:,} bytes for {self.rings} rings; {largest}"
+
+    @property
+    def free_text(self) -> str:
+        """For people."""
+        return f"{self.free_bytes:,} bytes free in {SHM_FOLDER}"
+
+
+def shortage(spec: NodeSpec) -> Shortage | None:
+    """What the rings that do not stand yet lack, all together; None when they fit."""
+    present = set(segments_of(spec.name))
+    missing = [ring for ring in rings_of(spec) if segment_name(spec.name, ring.name) not in present]
+    host = os.statvfs(SHM_FOLDER)
+    needed, free = sum(map(ring_bytes, missing)), host.f_bavail * host.f_frsize
+    if needed <= free:
+        return None
+    return Shortage(needed, free, len(missing), max(missing, key=ring_bytes))
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -168,6 +199,14 @@ def settle(spec: NodeSpec) -> Estate:
             where=f"/dev/shm{segment_name(spec.name)}.*",
             hint="`sovereign up --fresh FILE` seals what they hold, then makes them anew",
             exit_code=2,
+        )
+    if short := shortage(spec):
+        raise ResourceError(
+            "the rings do not fit into shared memory",
+            where=str(SHM_FOLDER),
+            got=short.free_text,
+            expected=short.needed_text,
+            hint=short.hint,
         )
     try:
         found = [_fits(spec, ring) for name, ring in wanted.items() if name in present]

@@ -35,6 +35,8 @@ HISTOGRAM_BUCKETS = 1536
 HEARTBEAT_LIMIT_NS = 5_000_000_000
 ORPHAN_GRACE_NS = 2_000_000_000
 LEASE_WAIT_NS = 10_000_000_000
+HEARTBEAT_LIMIT_MIN_NS = 10_000_000
+HEARTBEAT_LIMIT_MAX_NS = 3_600_000_000_000
 PARK_TIMEOUT_NS = 1_000_000
 HALT_REACTION_NS = 1_000_000
 HALT_EPOCH_BITS = 16
@@ -50,6 +52,20 @@ POD_UID_FIRST = 60_600
 POD_UID_COUNT = 500
 EGRESS_QUEUED_MAX_BYTES = 16_384
 EGRESS_HALT_GRACE_NS = HALT_REACTION_NS // 4
+START_LIMIT_MIN_NS = 10_000_000
+START_LIMIT_MAX_NS = 3_600_000_000_000
+FAILURES_MAX = 1_000_000
+FAILURES_WINDOW_MAX_S = 86_400
+TICK_MIN_NS = 1_000
+TICK_MAX_NS = 86_400_000_000_000
+QUANTITY_MAX = 1 << 62
+INSTRUMENT_MAX = (1 << 32) - 1
+SYNC_INTERVAL_MAX_MS = 3_600_000
+SEGMENT_MIN_RECORDS = 256
+SEGMENT_MAX_RECORDS = 1 << 26
+SOCKET_BUFFER_MAX_BYTES = 1 << 30
+PLUGIN_IMPORT_LIMIT_S = 20
+PLUGIN_IMPORT_NOTICE_S = 1
 JITTER_MAX_S = 86_400
 INGRESS_MAX_CHANNELS = 64
 INGRESS_MAX_JUMP = 10_000_000
@@ -95,6 +111,30 @@ LIMITS: tuple[Limit, ...] = (
     Limit("heartbeat", HEARTBEAT_LIMIT_NS, "ns", "an actor that is silent for longer is hung"),
     Limit("orphan_grace", ORPHAN_GRACE_NS, "ns", "then an actor without supervisor kills itself"),
     Limit("lease_wait", LEASE_WAIT_NS, "ns", "longest wait of an actor for its predecessor's end"),
+    Limit("start_min", START_LIMIT_MIN_NS, "ns", "a fork of what is loaded takes about that"),
+    Limit("start_max", START_LIMIT_MAX_NS, "ns", "an hour: a longer start is never told of"),
+    Limit(
+        "heartbeat_min", HEARTBEAT_LIMIT_MIN_NS, "ns", "a busy host pauses any process that long"
+    ),
+    Limit("heartbeat_max", HEARTBEAT_LIMIT_MAX_NS, "ns", "an hour: a hung actor is never told of"),
+    Limit("failures_max", FAILURES_MAX, "deaths", "restart.max_failures and poison.kills"),
+    Limit("failures_window", FAILURES_WINDOW_MAX_S, "s", "restart.window_s: deaths are kept a day"),
+    Limit("tick_min", TICK_MIN_NS, "ns", "a shorter period of ticks is a mistake in the unit"),
+    Limit("tick_max", TICK_MAX_NS, "ns", "a day between ticks"),
+    Limit("quantity_max", QUANTITY_MAX, "units", "limits of quantity and notional; i64 inside"),
+    Limit("instrument_max", INSTRUMENT_MAX, "id", "instruments are u32 in every message"),
+    Limit(
+        "sync_interval", SYNC_INTERVAL_MAX_MS, "ms", "longest time that a power failure may cost"
+    ),
+    Limit("segment_min", SEGMENT_MIN_RECORDS, "slots", "smallest segment of an archive"),
+    Limit("segment_max", SEGMENT_MAX_RECORDS, "slots", "largest segment of an archive"),
+    Limit("socket_buffer", SOCKET_BUFFER_MAX_BYTES, "bytes", "the kernel doubles it in an int"),
+    Limit(
+        "plugin_import", PLUGIN_IMPORT_LIMIT_S, "s", "a module that is not imported by then is hung"
+    ),
+    Limit(
+        "plugin_import_notice", PLUGIN_IMPORT_NOTICE_S, "s", "a slower import is told of on stderr"
+    ),
     Limit("park_timeout", PARK_TIMEOUT_NS, "ns", "longest sleep of a parked reader"),
     Limit("halt_epoch", HALT_EPOCH_BITS, "bits", "of the halt count that a slot carries"),
     Limit("halt_reaction", HALT_REACTION_NS, "ns", "halt word set to last acknowledgement"),

@@ -37,6 +37,7 @@ __all__ = [
     "detach_reader",
     "open_ring",
     "remove_ring",
+    "ring_bytes",
     "schema_of",
 ]
 
@@ -75,6 +76,12 @@ def _check_spec(spec: RingSpec) -> None:
             f"ring {spec.name}: a slot of {spec.stride} bytes cannot hold its messages",
             expected=f"{layout.stride_for(needed)} bytes, a multiple of {limits.SLOT_ALIGN_BYTES}",
         )
+
+
+def ring_bytes(spec: RingSpec) -> int:
+    """Shared memory that the ring takes, in whole pages."""
+    size = layout.slots_at(len(spec.readers)) + spec.capacity * spec.stride
+    return layout.round_up(size, limits.PAGE_BYTES)
 
 
 def create_ring(spec: RingSpec, node: str, generation: int = 1) -> None:

@@ -155,7 +155,7 @@ def test_groups_name_destinations_of_both_kinds() -> None:
     assert _payloads(picked) == [b"mine", b"four"]
     assert picked.channels().tolist() == keys[1:]
     assert len(frames.only({_wanted("[ff3e::9]:5000", frames)})) == 0
-    with pytest.raises(InputError, match="no IPv6 address"):
+    with pytest.raises(InputError, match="has no port"):
         _wanted("[ff3e::]5000", frames)
 
 

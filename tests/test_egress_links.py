@@ -19,12 +19,12 @@ import structlog
 from nodes import SmallNode, until
 from sovereign.actors.egress import tcp, transport
 from sovereign.actors.egress.actor import BROKEN, CRASHED, CUT_BY_HALT, Egress, EgressConfig
-from sovereign.actors.egress.address import split_address
 from sovereign.actors.egress.tcp import TcpLink
 from sovereign.actors.egress.transport import TcpTransport, UdpTransport, make_link, wrong_in
 from sovereign.actors.egress.unacknowledged import FRAME_BYTES
 from sovereign.messages.orders import HaltAck, OrderRefused, Sending, Sent, SignedOrder, Uncertain
 from sovereign.runtime import control, layout, limits
+from sovereign.runtime.address import parse_venue
 from sovereign.runtime.errors import InputError, ResourceError
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.writer import Writer
@@ -201,12 +201,12 @@ def test_names_are_looked_up_once_and_a_name_without_address_does_not_start(
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InputError):
-        split_address(text)
+        parse_venue(text)
     assert len(wrong_in(UdpTransport(to=text))) == 1
 
 
 def test_addresses_and_times_are_checked() -> None:
-    assert split_address("[::1]:9") == ("::1", 9)
+    assert parse_venue("[::1]:9") == ("::1", 9)
     assert wrong_in(TcpTransport(to="venue:9")) == []
     assert wrong_in(TcpTransport(to="venue:9", ack_timeout_ms=0)) == [
         "ack_timeout_ms = 0 is not from 1 to 600,000"

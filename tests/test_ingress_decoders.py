@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,12 @@ from sovereign.actors.ingress.decoders.cme_mdp3 import CmeConfig, CmeMdp3
 from sovereign.actors.ingress.decoders.dbn import Dbn, DbnConfig
 from sovereign.actors.ingress.decoders.itch50 import Itch50, ItchConfig
 from sovereign.actors.ingress.drivers.capture import index_capture
-from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames, read_content
+from sovereign.actors.ingress.drivers.file import (
+    PcapDriver,
+    begins_as_capture,
+    load_frames,
+    read_content,
+)
 from sovereign.messages.market import (
     BookLevel,
     Gap,
@@ -133,7 +139,7 @@ def test_real_packets_cut_and_flipped_never_crash(name: str, file: str) -> None:
 def test_a_capture_of_every_kind_gives_the_same_frames(tmp_path: Path, magic: str) -> None:
     """The pcapng capture written anew as classic pcap of each kind."""
     source = market("cme/Cme.Mdp3.Sbe.v6.1.pcap")
-    frames = index_capture(read_content(str(source)), str(source))
+    frames = index_capture(read_content(str(source)).bytes, str(source))
     big = magic == "pcap-big"
     order = ">" if big else "<"
     unit = 1 if magic == "pcap-ns" else 1000
@@ -155,7 +161,7 @@ def test_a_capture_of_every_kind_gives_the_same_frames(tmp_path: Path, magic: st
 
 @needs_data
 def test_a_capture_cut_short_gives_what_stands_whole_and_says_where() -> None:
-    content = read_content(str(market("cme/Cme.Mdp3.Sbe.v6.1.pcap")))
+    content = read_content(str(market("cme/Cme.Mdp3.Sbe.v6.1.pcap"))).bytes
     whole = index_capture(content, "whole")
     cut = index_capture(content[: len(content) // 2], "cut")
     assert 0 < cut.cut_at <= len(content) // 2
@@ -240,3 +246,74 @@ def test_the_offsets_that_kernels_write_to() -> None:
     assert list(_offsets(Heartbeat).values()) == [0, 8, 12]
     assert list(_offsets(Gap).values()) == [0, 8, 16, 20, 24]
     assert list(_offsets(Reset).values()) == [0, 8, 16, 20, 24, 26, 36]
+
+
+def _dbn(records: int) -> bytes:
+    """A DBN file without metadata, of so many 16-byte records of no known kind."""
+    return b"DBN\x02" + bytes(4) + (b"\x04\xee" + bytes(14)) * records
+
+
+def test_a_cut_zstd_file_gives_what_stands_whole_before_the_cut(tmp_path: Path) -> None:
+    packed = zstandard.ZstdCompressor(level=1).compress(_dbn(100_000))
+    file, decoder = tmp_path / "day.dbn.zst", Dbn(DbnConfig())
+    file.write_bytes(packed)
+    whole = load_frames(PcapDriver(path=str(file)), decoder)
+    assert (len(whole), whole.cut_at) == (100_000, -1)
+    file.write_bytes(packed * 2)  # two frames, one after the other, are one file
+    assert len(read_content(str(file)).bytes) == 2 * len(_dbn(100_000))
+    file.write_bytes(packed[:-3])
+    assert load_frames(PcapDriver(path=str(file)), decoder).cut_at >= 0
+
+
+@pytest.mark.parametrize(
+    ("content", "got", "hint"),
+    [
+        (zstandard.ZstdCompressor().compress(_dbn(0)), "no packet that carries UDP", ""),
+        (_dbn(1)[:-3], "it is cut short at byte 8", "fetch it again"),
+        (zstandard.ZstdCompressor().compress(b""), "it is compressed, and holds nothing", ""),
+        (zstandard.ZstdCompressor().compress(_dbn(9))[:9], "before its first byte", ""),
+        (_dbn(0), "no packet that carries UDP, or no record", ""),
+    ],
+)
+def test_a_file_without_a_packet_says_why(
+    tmp_path: Path, content: bytes, got: str, hint: str
+) -> None:
+    file = tmp_path / "day.dbn"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="holds no packet") as raised:
+        load_frames(PcapDriver(path=str(file)), Dbn(DbnConfig()))
+    assert got in raised.value.got
+    assert raised.value.hint == hint, "groups are not spoken of where there are none"
+
+
+def test_groups_that_take_nothing_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "day.pcap"
+    file.write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(20))
+    with pytest.raises(InputError, match="holds no packet") as raised:
+        load_frames(PcapDriver(path=str(file), groups=["1.2.3.4:5"]), Dbn(DbnConfig()))
+    assert "groups = ['1.2.3.4:5']" in raised.value.got
+
+
+@pytest.mark.parametrize("decoder", [Dbn(DbnConfig()), Itch50(ItchConfig())])
+def test_an_empty_file_is_called_empty(tmp_path: Path, decoder: Decoder) -> None:
+    file = tmp_path / "day"
+    file.touch()
+    with pytest.raises(InputError, match="the file is empty"):
+        load_frames(PcapDriver(path=str(file)), decoder)
+    with pytest.raises(InputError, match="the file is empty"):
+        begins_as_capture(str(file))
+
+
+def test_a_capture_is_known_by_its_first_bytes_packed_or_not(tmp_path: Path) -> None:
+    file = tmp_path / "day"
+    for content, is_one in ((b"\xd4\xc3\xb2\xa1" + bytes(20), True), (_dbn(3), False)):
+        for packed in (content, zstandard.ZstdCompressor().compress(content)):
+            file.write_bytes(packed)
+            assert begins_as_capture(str(file)) is is_one
+
+
+def test_a_packed_file_cut_before_its_first_byte_is_found_by_its_head(tmp_path: Path) -> None:
+    file = tmp_path / "day"
+    file.write_bytes(zstandard.ZstdCompressor().compress(_dbn(9))[:9])
+    with pytest.raises(InputError, match="holds no packet"):
+        begins_as_capture(str(file))

@@ -224,8 +224,8 @@ def test_ticks_come_at_multiples_of_their_period() -> None:
     ("name", "said"),
     [
         ("nowhere:S", "does not import"),
-        ("strategies_for_tests:Nope", "has no strategy 'Nope'"),
-        ("nope", "no strategy is named 'nope'"),
+        ("strategies_for_tests:Nope", 'module strategies_for_tests has no "Nope"'),
+        ("nope", 'no strategy is called "nope"'),
     ],
 )
 def test_a_plugin_that_is_not_there(name: str, said: str) -> None:
@@ -234,7 +234,9 @@ def test_a_plugin_that_is_not_there(name: str, said: str) -> None:
     assert said in StrategyHost.check(StrategyConfig(plugin=name))[0]
 
 
-@pytest.mark.parametrize("given", [{"evry": 1}, {"every": "x"}, {"every": 1 << 70}])
+@pytest.mark.parametrize(
+    "given", [{"evry": 1}, {"every": "x"}, {"every": 1 << 70}, {"every": 1.5}, {"every": True}]
+)
 def test_parameters_are_checked(given: dict[str, Any]) -> None:
     with pytest.raises(PluginError):
         EveryThird.params(given)
@@ -252,3 +254,8 @@ def test_a_handler_may_give_several_at_once(compiled: bool) -> None:
         answers = layout.payload(_take(reader, len(expected)), Answer.dtype)
         assert answers["value"].tolist() == expected
         assert answers["number"].sum() == 18
+
+
+def test_handlers_may_be_inherited_from_another_module() -> None:
+    made: Any = type("Inherits", (EveryThird,), {"__module__": "json"})
+    assert [(one.takes, one.gives) for one in made.handlers()] == [(Event, Answer)]

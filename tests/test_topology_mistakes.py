@@ -63,7 +63,7 @@ CASES = [
     ("unknown input", FEED + BUS.replace('"feed"', '"fed"'), "unknown-input", 7, 11, 'did you mean "feed"?'),
     ("input twice", FEED + BUS.replace('"feed"', '"feed", "feed"'), "input-twice", 7, 19, "leave one"),
     ("no inputs", "[actors.bus]\nkind = 'topology_kinds:Bus'\n", "inputs", 3, 9, "1 to 16"),
-    ("too many inputs", FEED + "inputs = ['g']\n" + FEED.replace("feed]", "g]"), "inputs", 5, 1, "1 inputs"),
+    ("too many inputs", FEED + "inputs = ['g']\n" + FEED.replace("feed]", "g]"), "inputs", 5, 1, "1 input; kind"),
     ("input of a wrong type", FEED + "[actors.bus]\nkind = 'topology_kinds:Bus'\ninputs = [3]\n", "type", 7, 11, ""),
     ("cycle", FEED + BUS.replace('"feed"', '"feed", "b2"') + BUS.replace("bus]", "b2]").replace('"feed"', '"bus"'),
      "cycle", 7, 19, "bus → b2 → bus"),

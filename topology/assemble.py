@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +14,19 @@ from sovereign.runtime.errors import PluginError
 from sovereign.topology import registry
 from sovereign.topology.decode import Decoder
 from sovereign.topology.files import resolve_files
+from sovereign.topology.importing import own_folder
 from sovereign.topology.mistake import Mistake, nearest
 from sovereign.topology.model import Part, Topology, Wire
 from sovereign.topology.places import KeyPath
-from sovereign.topology.schema import COMMON_KEYS, NAME_PATTERN, RESERVED, Common, Input, Node
+from sovereign.topology.schema import (
+    COMMON_KEYS,
+    NAME_PATTERN,
+    NAME_SPELT,
+    RESERVED,
+    Common,
+    Input,
+    Node,
+)
 from sovereign.topology.source import Source, dotted
 
 __all__ = ["assemble"]
@@ -28,9 +38,9 @@ _COMMON_TYPES = {one.encode_name: one.type for one in msgspec.structs.fields(Com
 def assemble(source: Source) -> tuple[Topology, list[Mistake]]:
     """Decode all that can be decoded of `source`."""
     decoder = Decoder(source)
-    folder = str(source.path.absolute().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # an author's own module beside the topology
+    own_folder(str(source.path.absolute().parent))  # an author's own module beside the topology
+    with contextlib.suppress(FileNotFoundError):  # the working directory may be deleted
+        own_folder(str(Path.cwd()))
     for key in source.tree:
         if key not in _SECTIONS:
             close = nearest(key, _SECTIONS)
@@ -51,9 +61,35 @@ def assemble(source: Source) -> tuple[Topology, list[Mistake]]:
         what = "a topology needs actors: at least one table [actors.NAME]"
         decoder.mistakes.append(Mistake("no-actors", what, place, "actors"))
         actors = {}
-    for index, (name, table) in enumerate(actors.items()):
-        topology.parts.append(_part(decoder, index, name, table))
+    strays = _strays(decoder, actors)
+    for name, table in actors.items():
+        if name not in strays:
+            topology.parts.append(_part(decoder, len(topology.parts), name, table))
     return topology, decoder.mistakes
+
+
+def _strays(decoder: Decoder, actors: dict[str, Any]) -> set[str]:
+    """Actors that are only in overrides, and without a kind: their names are slips, and told as such."""
+    source = decoder.source
+    strays = {
+        name
+        for name, table in actors.items()
+        if not source.in_file(("actors", name)) and isinstance(table, dict) and "kind" not in table
+    }
+    known = [name for name in actors if name not in strays]
+    for name in strays:
+        close = nearest(name, known)
+        decoder.mistakes.append(
+            Mistake(
+                "set",
+                f'no actor is named "{name}"',
+                source.key(("actors", name)),
+                dotted(("actors", name)),
+                expected=", ".join(known),
+                hint=f'did you mean "{close}"?' if close else "a new actor needs a kind",
+            )
+        )
+    return strays
 
 
 def _node(decoder: Decoder) -> Node | None:
@@ -79,20 +115,34 @@ def _part(decoder: Decoder, index: int, name: str, table: Any) -> Part:
         return Part(index, name, Common(kind=""), ())
     part = Part(index, name, _common(decoder, table, path), ())
     part.wires = _wires(table.get("inputs"), (*path, "inputs"))
+    part.inputs_known = _all_understood(part, table)
     own = {key: value for key, value in table.items() if key not in COMMON_KEYS}
     if isinstance(table.get("kind"), str):
         _find_kind(decoder, part, (*path, "kind"))
     if part.cls is None:
         return part
+    if not part.wires and "inputs" not in table:
+        part.inputs_known = not _misspelt("inputs", own, part.cls.Config)
     resolve_files(decoder.source, own, path, part.cls.Config, decoder.mistakes)
     part.config = decoder.struct(part.cls.Config, own, path, COMMON_KEYS)
     return part
 
 
+def _all_understood(part: Part, table: dict[str, Any]) -> bool:
+    written = table.get("inputs", [])
+    return isinstance(written, list) and len(written) == len(part.wires)
+
+
+def _misspelt(key: str, own: dict[str, Any], kind: type[msgspec.Struct]) -> bool:
+    """Whether one of the keys that the kind does not know was meant to be `key`."""
+    unknown = set(own) - {one.encode_name for one in msgspec.structs.fields(kind)}
+    return any(nearest(one, [key]) for one in unknown)
+
+
 def _check_name(decoder: Decoder, name: str, path: KeyPath) -> None:
-    expected = f"letters, digits, - and _, at most {limits.ACTOR_NAME_MAX_BYTES}"
+    expected = NAME_SPELT
     if name in RESERVED:
-        what = f'no actor can be named "{name}": that is the supervisor\'s own ring'
+        what, expected = f'no actor can be named "{name}": {RESERVED[name]}', "another name"
     elif not re.match(NAME_PATTERN, name) or len(name) > limits.ACTOR_NAME_MAX_BYTES:
         what = f'"{name}" is no name for an actor'
     else:

@@ -11,9 +11,9 @@ from sovereign.topology.mistake import Mistake, nearest
 from sovereign.topology.model import Part, Topology, Wire
 from sovereign.topology.schema import Restart
 from sovereign.topology.source import dotted
-from sovereign.topology.wiring import find_cycle, is_silent, reaches, told
+from sovereign.topology.wiring import certain, find_cycle, is_silent, is_wired, reaches, told
 
-__all__ = ["check_graph"]
+__all__ = ["check_graph", "compiled"]
 
 Check = Callable[[Topology], Iterator[Mistake]]
 
@@ -69,17 +69,14 @@ def input_counts(topology: Topology) -> Iterator[Mistake]:
         fewest, most = part.cls.needs_inputs
         most = min(most, limits.ACTOR_MAX_INPUTS)
         count = len(part.wires)
-        if fewest <= count <= most:
+        if fewest <= count <= most or not part.inputs_known:  # the latter is told
             continue
-        written = topology.source.tree["actors"][part.name].get("inputs")
-        if isinstance(written, list) and len(written) != count:
-            continue  # some could not be read, and that is told
         path = (*part.path, "inputs")
         at_key = topology.source.key(path if topology.source.has(path) else part.path)
         span = str(fewest) if fewest == most else f"{fewest} to {most}"
         yield Mistake(
             "inputs",
-            f'"{part.name}" has {count} inputs; a {part.common.kind} has {span}',
+            f'"{part.name}" has {count} input{"" if count == 1 else "s"}; kind "{part.common.kind}" takes {span}',
             at_key,
             dotted(path),
             hint='inputs = ["NAME"]: the actor it shall read' if count < fewest else "",
@@ -100,10 +97,14 @@ def cycles(topology: Topology) -> Iterator[Mistake]:
 
 def feedback(topology: Topology) -> Iterator[Mistake]:
     """Feedback inputs close a cycle, and are gates."""
+    wired = all(is_wired(topology, part) for part in topology.parts)
     for part, wire in _inputs(topology):
         if not wire.feedback or topology.part(wire.upstream) is None:
             continue
-        if reaches(topology, part.name, wire.upstream) is None:
+        closes = reaches(topology, part.name, wire.upstream) is not None
+        if not closes and not wired:  # what is missing, and told, may be what closes it
+            continue
+        if not closes:
             what = f'the input "{wire.upstream}" is marked as feedback, but closes no cycle'
             hint = (
                 f'"{wire.upstream}"' + ": as a plain input it holds its writer back, not the node"
@@ -164,12 +165,17 @@ def unaudited(topology: Topology) -> Iterator[Mistake]:
     )  # as written: another mistake in it must not hide this one
     if isinstance(node, dict) and node.get("audit") is False:
         return
-    auditors = [part for part in topology.parts if part.common.kind == AUDITOR_KIND]
+    auditors = [part for part in topology.parts if _audits(part)]
+    if not all(one.inputs_known for one in auditors):
+        return  # told already, and what they read is not known
+    meant = _meant(topology, auditors)
     for part in topology.parts:
         asked = part.common.ring
         if not part.gives or (asked is not None and not asked.audit):
             continue
         if any(reader in auditors for reader, _ in topology.readers(part.name)):
+            continue
+        if part.name in meant:
             continue
         if not auditors:
             where = ("node", "name")
@@ -188,20 +194,36 @@ def unaudited(topology: Topology) -> Iterator[Mistake]:
         )
 
 
+def _audits(part: Part) -> bool:
+    """Whether it is an auditor, or was meant to be one: then the word is told, and not what follows from it."""
+    kind = part.common.kind
+    return kind == AUDITOR_KIND or (part.cls is None and bool(nearest(kind, [AUDITOR_KIND])))
+
+
+def _meant(topology: Topology, readers: list[Part]) -> set[str]:
+    """Actors whose names stand misspelt in the inputs of `readers`."""
+    names = [part.name for part in topology.parts]
+    wrong = {wire.upstream for part in readers for wire in part.wires} - set(names)
+    return {close for word in wrong if (close := nearest(word, names)) is not None}
+
+
 def reader_types(topology: Topology) -> Iterator[Mistake]:
     """Every input brings something that its reader takes."""
     for part in topology.parts:
-        if part.cls is None or part.config is None:
+        if part.cls is None or not part.known:
             continue
         try:
             takes = part.cls.takes(part.config)
-        except Exception as error:
-            yield told(topology, part, error)
+        except (Exception, SystemExit) as error:
+            part.trouble = told(topology, part, error)  # told by `own_checks`
             continue
         if takes is None:
             continue
         known = {kind.schema_id for kind in takes}
         for wire, carried in zip(part.wires, part.carries, strict=True):
+            above = topology.part(wire.upstream)
+            if above is None or not certain(topology, above):
+                continue
             if carried and not any(kind.schema_id in known for kind in carried):
                 names = {kind.__name__ for kind in takes} & {kind.__name__ for kind in carried}
                 yield _at(
@@ -216,17 +238,32 @@ def reader_types(topology: Topology) -> Iterator[Mistake]:
 
 
 def own_checks(topology: Topology) -> Iterator[Mistake]:
-    """What each kind itself says of its configuration."""
+    """What each kind itself says of its configuration; what it raised when it was asked, only if it says nothing."""
     for part in topology.parts:
         if part.cls is None or part.config is None:
             continue
         try:
             sentences = part.cls.check(part.config)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            sentences, part.trouble = [], part.trouble or told(topology, part, error)
+        for sentence in sentences:
+            yield blame(topology, part, sentence)
+        if not sentences and part.trouble is not None:
+            yield part.trouble
+
+
+def compiled(topology: Topology) -> Iterator[Mistake]:
+    """What does not compile of what each kind would compile. It takes seconds where the cache is cold."""
+    for part in topology.parts:
+        if part.cls is None or not part.known:
+            continue
+        try:
+            sentences = part.cls.compiles(part.config)
+        except (Exception, SystemExit) as error:
             yield told(topology, part, error)
             continue
         for sentence in sentences:
-            yield blame(topology, part, sentence)
+            yield blame(topology, part, sentence, "compile")
 
 
 def slots(topology: Topology) -> Iterator[Mistake]:

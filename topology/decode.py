@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from sovereign.topology.source import Source, dotted
 __all__ = ["Decoder"]
 
 S = TypeVar("S", bound=msgspec.Struct)
+_LONG_NUMBER = re.compile(r"\d{5,}")
 
 _TOML_NAMES = {
     dict: "a table",
@@ -111,7 +114,7 @@ class Decoder:
             self._table(hint, value, path, ())
         elif _is_union(hint):
             self._union(hint, value, path)
-        elif typing.get_origin(hint) in (list, tuple, dict) and _parts(hint):
+        elif typing.get_origin(hint) in (list, tuple, dict):
             self._many(hint, value, path)
         else:
             self._leaf(hint, value, path)
@@ -173,7 +176,7 @@ class Decoder:
         close = nearest(str(value), choices) if choices else None
         got = "" if hint is None else f"{toml_name(value)}, {_show(value)}"
         if choices:
-            expected = ", ".join(choices)
+            expected = " or ".join([", ".join(choices), *_other_than_words(hint)])
         else:
             expected = _described(hint) or _in_toml_words(said)
         self._add(
@@ -229,18 +232,53 @@ def _in_toml_words(said: str) -> str:
     expected = said.removeprefix("Expected ").partition(", got")[0].replace("`", "")
     words = [_SAID_NAMES.get(word, word) for word in expected.split(" | ") if word != "null"]
     first, _, rest = " or ".join(words).partition(" ")
-    return f"{_SAID_NAMES.get(first, first)} {rest}".strip()
+    text = f"{_SAID_NAMES.get(first, first)} {rest}".strip()
+    return _LONG_NUMBER.sub(lambda found: f"{int(found[0]):_}", text)
 
 
 def _choices(hint: Any) -> list[str]:
+    """The words of a Literal, or of those in a union."""
     if typing.get_origin(hint) is typing.Literal:
         return [str(one) for one in typing.get_args(hint)]
+    if _is_union(hint):
+        return [word for one in typing.get_args(hint) for word in _choices(one)]
     return []
 
 
+def _other_than_words(hint: Any) -> list[str]:
+    """What a union takes beside its words, as people say it."""
+    if not _is_union(hint):
+        return []
+    others = [one for one in typing.get_args(hint) if not _choices(one)]
+    return [_spell(one) + _bounds(one) for one in others if one is not type(None)]
+
+
+def _bounds(hint: Any) -> str:
+    """` > 0` of an annotation that has such a bound."""
+    metas = [one for one in typing.get_args(hint)[1:] if isinstance(one, msgspec.Meta)]
+    pairs = [(">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")]
+    return "".join(
+        f" {sign} {bound:_}"
+        for meta in metas
+        for sign, name in pairs
+        if (bound := getattr(meta, name)) is not None
+    )
+
+
 def _show(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    text = _as_toml(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _as_toml(value: Any) -> str:
+    """Roughly as the file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_as_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def _spell(hint: Any) -> str:

@@ -78,8 +78,8 @@ def _missing(source: Source, path: KeyPath, value: str, full: Path) -> Mistake:
     if folder.is_dir():
         close = nearest(full.name, sorted(one.name for one in folder.iterdir())[:1000])
         hint = f'did you mean "{close}"?' if close else ""
-        expected = f"a file in {folder}"
+        got, expected = "", f"a file in {folder}"
     else:
-        hint, expected = "", f"a folder {folder}"
+        hint, got, expected = "", f"there is no folder {folder}", ""
     what = f'{dotted(path)} names a file that is not there: "{value}"'
-    return Mistake("file", what, source.value(path), dotted(path), "", expected, hint)
+    return Mistake("file", what, source.value(path), dotted(path), got, expected, hint)

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from sovereign.runtime import limits
 from sovereign.runtime.errors import PluginError
 from sovereign.topology import registry
-from sovereign.topology.schema import NAME_PATTERN, Common, Node
+from sovereign.topology.importing import trials
+from sovereign.topology.schema import NAME_PATTERN, RESERVED, Common, Node
 
 __all__ = ["topology_schema"]
 
@@ -21,7 +23,8 @@ _REFS = "#/$defs/{name}"
 
 def topology_schema() -> dict[str, Any]:
     """The schema as plain data."""
-    kinds = _kinds()
+    with trials():
+        kinds = _kinds()
     structs = [Node, Common, *kinds.values()]
     refs, found = msgspec.json.schema_components(structs, ref_template=_REFS)
     defs = {name: dict(one) for name, one in found.items()}
@@ -44,7 +47,11 @@ def topology_schema() -> dict[str, Any]:
             "actors": {
                 "type": "object",
                 "minProperties": 1,
-                "propertyNames": {"pattern": NAME_PATTERN},
+                "propertyNames": {
+                    "pattern": NAME_PATTERN,
+                    "maxLength": limits.ACTOR_NAME_MAX_BYTES,
+                    "not": {"enum": sorted(RESERVED)},
+                },
                 "additionalProperties": {"allOf": [common, {"anyOf": [*branches, other]}]},
             },
         },

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from sovereign.runtime.spec import NodeSpec
 from sovereign.topology.assemble import assemble
-from sovereign.topology.checks import check_graph
+from sovereign.topology.checks import check_graph, compiled
 from sovereign.topology.cpus import Machine, check_cpus
+from sovereign.topology.importing import trials
+from sovereign.topology.memory import check_memory
 from sovereign.topology.mistake import Mistake, TopologyError
 from sovereign.topology.model import Topology
 from sovereign.topology.plan import plan
@@ -31,23 +33,33 @@ class Examined:
 
 
 def examine(
-    path: Path | str, overrides: Sequence[str] = (), machine: Machine | None = None
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    machine: Machine | None = None,
+    *,
+    compile_too: bool = False,
 ) -> Examined:
-    """Read `path`, lay `overrides` ("a.b=1") over it, and find all mistakes. Raises nothing for a wrong file."""
+    """Read `path`, lay `overrides` ("a.b=1") over it, and find all mistakes. Raises nothing for a wrong file.
+
+    `compile_too`: when there are no others, compile what the actors would compile, and find what does not.
+    """
     source = read_source(Path(path), overrides)
     if any(one.code in ("file", "syntax") for one in source.mistakes):
         return Examined(source.name, Topology(source, None), tuple(source.mistakes), None)
-    topology, mistakes = assemble(source)
-    mistakes = [*source.mistakes, *mistakes]
-    mistakes += flow_types(topology)
-    mistakes += check_graph(topology)
-    mistakes += size_rings(topology)
     machine = machine or Machine.here()
-    mistakes += check_cpus(topology, machine)
-    mistakes = _in_file_order(mistakes)
-    return Examined(
-        source.name, topology, tuple(mistakes), None if mistakes else plan(topology, machine)
-    )
+    with trials():
+        topology, mistakes = assemble(source)
+        flow_types(topology)
+        told = {one.key for one in mistakes}  # a kind need not say again what the file's keys said
+        mistakes += [one for one in check_graph(topology) if one.key not in told]
+    mistakes = [*source.mistakes, *mistakes, *size_rings(topology), *check_cpus(topology, machine)]
+    spec = None if mistakes else plan(topology, machine)
+    if spec is not None:
+        mistakes = [*check_memory(topology, spec)]
+    if compile_too and not mistakes:
+        mistakes = [*compiled(topology)]
+    ordered = tuple(_in_file_order(mistakes))
+    return Examined(source.name, topology, ordered, None if mistakes else spec)
 
 
 def _in_file_order(mistakes: list[Mistake]) -> list[Mistake]:

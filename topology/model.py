@@ -11,6 +11,7 @@ from typing import Any
 
 from sovereign.runtime.actor import Actor
 from sovereign.runtime.message import Message
+from sovereign.topology.mistake import Mistake
 from sovereign.topology.places import KeyPath
 from sovereign.topology.schema import Common, Node
 from sovereign.topology.source import Source
@@ -39,7 +40,8 @@ class Wire:
 class Part:
     """One actor. `cls`, `config` are None when they are not known because of a mistake.
 
-    `capacity` in slots; `carries` is what each input brings, `gives` what its ring holds.
+    `capacity` in slots; `carries` is what each input brings, `gives` what its ring holds. `inputs_known`: its inputs
+    are all understood. `trouble`: what its kind's own code raised when it was asked.
     """
 
     index: int
@@ -53,6 +55,8 @@ class Part:
     carries: tuple[Types, ...] = ()
     max_step: int = 1
     capacity: int = 0
+    inputs_known: bool = True
+    trouble: Mistake | None = None
 
     @property
     def path(self) -> KeyPath:
@@ -61,8 +65,8 @@ class Part:
 
     @property
     def known(self) -> bool:
-        """Whether its class can be asked about its types."""
-        return self.cls is not None and self.config is not None
+        """Whether its class can be asked about its types, and answers."""
+        return self.cls is not None and self.config is not None and self.trouble is None
 
 
 @dataclass

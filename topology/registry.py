@@ -6,21 +6,22 @@ it is asked for by name.
 
 from __future__ import annotations
 
-import importlib
-import traceback
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from sovereign.runtime.actor import Actor
 from sovereign.runtime.errors import PluginError
+from sovereign.topology.importing import import_plugin
 from sovereign.topology.mistake import nearest
 
 __all__ = ["GROUPS", "Plugin", "actor_class", "find", "load", "plugins"]
 
 ACTORS, DECODERS, STRATEGIES = "sovereign.actors", "sovereign.decoders", "sovereign.strategies"
 GROUPS = (ACTORS, DECODERS, STRATEGIES)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def find(group: str, name: str) -> str:
     """
     if ":" in name:
         return name
-    word = group.removeprefix("sovereign.").removesuffix("s")
+    word = _word(group)
     entries = {one.entry: one.source for one in plugins(group) if one.name == name}
     if len(entries) == 1:
         return next(iter(entries))
@@ -73,54 +74,52 @@ def find(group: str, name: str) -> str:
     )
 
 
-def load(group: str, name: str) -> Any:
-    """Import and return the object behind `name`. PluginError says why it cannot, with the place in its code."""
+def load(group: str, name: str, base: type[T]) -> tuple[str, type[T]]:
+    """Entry and class of what is called `name`. PluginError when it does not import, or is no `base`."""
     entry = find(group, name)
-    module, _, attribute = entry.partition(":")
+    module_name, _, attribute = entry.partition(":")
+    module: Any = import_plugin(name, module_name)
+    found: Any = module
     try:
-        found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except ModuleNotFoundError as error:
-        missing = error.name or module
-        raise PluginError(
-            f'"{name}" does not import: there is no module "{missing}"',
-            got=entry,
-            expected="a module that this Python can import",
-            hint="install the package into this environment, or put its folder on PYTHONPATH",
-        ) from error
     except AttributeError as error:
-        names = [one for one in dir(found) if not one.startswith("_")]
-        close = nearest(attribute, names)
+        offered = _offered(module, base)
+        close = nearest(attribute, offered)
         raise PluginError(
-            f'"{name}" does not import: module {module} has no "{attribute}"',
-            got=entry,
-            hint=f'did you mean "{module}:{close}"?' if close else "",
+            f'"{name}" does not import: module {module_name} has no "{attribute}"',
+            got=str(getattr(module, "__file__", "")),
+            expected=", ".join(offered) or f"a subclass of {_spell(base)}",
+            hint=f'did you mean "{module_name}:{close}"?' if close else "",
         ) from error
-    except Exception as error:
+    if not (isinstance(found, type) and issubclass(found, base)):
         raise PluginError(
-            f'"{name}" does not import: {type(error).__name__}: {error}',
-            got=_innermost(error),
-            hint=f"`python -c 'import {module}'` shows the whole traceback",
-        ) from error
-    return found
+            f'"{name}" is no {_word(group)}',
+            got=repr(found),
+            expected=f"a subclass of {_spell(base)}",
+            hint=", ".join(f"{module_name}:{one}" for one in _offered(module, base)),
+        )
+    return entry, found
 
 
-def _innermost(error: Exception) -> str:
-    """File and line where the import failed."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+def _offered(module: Any, base: type) -> list[str]:
+    """Names of the classes of that kind which the module itself defines."""
+    return [
+        name
+        for name, one in vars(module).items()
+        if isinstance(one, type) and issubclass(one, base) and one.__module__ == module.__name__
+    ]
+
+
+def _spell(base: type) -> str:
+    return f"{base.__module__}.{base.__qualname__}"
+
+
+def _word(group: str) -> str:
+    """What a plugin of the group is."""
+    return {ACTORS: "actor", DECODERS: "decoder", STRATEGIES: "strategy"}[group]
 
 
 def actor_class(kind: str) -> tuple[str, type[Actor]]:
     """Entry and class of an actor kind. PluginError when it is no actor."""
-    found = load(ACTORS, kind)
-    if not (isinstance(found, type) and issubclass(found, Actor)):
-        raise PluginError(
-            f'"{kind}" is no actor kind',
-            got=repr(found),
-            expected="a subclass of sovereign.runtime.actor.Actor",
-        )
-    return find(ACTORS, kind), found
+    return load(ACTORS, kind, Actor)

@@ -15,6 +15,7 @@ from sovereign.runtime import limits
 __all__ = [
     "COMMON_KEYS",
     "NAME_PATTERN",
+    "NAME_SPELT",
     "RESERVED",
     "Common",
     "Input",
@@ -25,17 +26,23 @@ __all__ = [
 ]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-RESERVED = frozenset({"node"})
+NAME_SPELT = f"letters, digits, - and _, at most {limits.ACTOR_NAME_MAX_BYTES}"
+# Names that something else has: a ring, or a log file.
+RESERVED = {
+    "node": "that is the supervisor's own ring",
+    "supervisor": "that is the supervisor's own log file",
+    "up": "that is the log file of `sovereign up --detach`",
+}
 
 Name = Annotated[
     str,
     Meta(
         pattern=NAME_PATTERN,
         max_length=limits.ACTOR_NAME_MAX_BYTES,
-        description="letters, digits, - and _",
+        description=NAME_SPELT,
     ),
 ]
-Positive = Annotated[int, Meta(ge=1)]
+Failures = Annotated[int, Meta(ge=1, le=limits.FAILURES_MAX)]
 
 
 class Node(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -66,15 +73,15 @@ class Restart(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     policy: Literal["on-failure", "always", "never"] = "on-failure"
     backoff_ms: Annotated[int, Meta(ge=1, le=60_000)] = 50
     max_backoff_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
-    max_failures: Positive = 5
-    window_s: Annotated[float, Meta(gt=0)] = 60.0
+    max_failures: Failures = 5
+    window_s: Annotated[float, Meta(gt=0, le=limits.FAILURES_WINDOW_MAX_S)] = 60.0
     then: Literal["halt", "detach"] = "halt"
 
 
 class Poison(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """An event that killed its actor `kills` times is set aside; `then` the actor is given up, or the event skipped."""
 
-    kills: Positive = 3
+    kills: Failures = 3
     then: Literal["halt", "skip"] = "halt"
 
 
@@ -96,8 +103,12 @@ class Common(msgspec.Struct, kw_only=True):
     ring: Ring | None = None
     restart: Restart | None = None
     poison: Poison | None = None
-    start_limit_ns: Positive = limits.START_LIMIT_NS
-    heartbeat_limit_ns: Positive = limits.HEARTBEAT_LIMIT_NS
+    start_limit_ns: Annotated[
+        int, Meta(ge=limits.START_LIMIT_MIN_NS, le=limits.START_LIMIT_MAX_NS)
+    ] = limits.START_LIMIT_NS
+    heartbeat_limit_ns: Annotated[
+        int, Meta(ge=limits.HEARTBEAT_LIMIT_MIN_NS, le=limits.HEARTBEAT_LIMIT_MAX_NS)
+    ] = limits.HEARTBEAT_LIMIT_NS
 
 
 COMMON_KEYS: tuple[str, ...] = tuple(field.encode_name for field in msgspec.structs.fields(Common))

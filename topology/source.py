@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,40 @@ __all__ = ["Source", "dotted", "read_source"]
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _BARE_WORD = re.compile(r"^[^\s\"'\[\]{},#=]+$")
 _PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
+_STEP = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[A-Za-z0-9_-]+")
 _SET = "--set"
+
+
+@dataclass(frozen=True)
+class _Override:
+    """One argument `a.b.c=value`, where its value begins, and the places in that (as value of `x`, `before` to the left)."""
+
+    argument: str
+    value_at: int
+    before: int
+    spans: Spans
+
+    @property
+    def value(self) -> Place:
+        size = len(self.argument) - self.value_at
+        return Place(_SET, 1, self.value_at + 1, size, self.argument)
+
+    def within(self, path: KeyPath, *, at_key: bool) -> Place:
+        """Where `path`, or what is nearest around it, stands in the value."""
+        for end in range(len(path), 0, -1):
+            short = ("x", *path[:end])
+            spans = self.spans.keys if at_key and end == len(path) else self.spans.values
+            span = spans.get(short) or self.spans.values.get(short)
+            if span is not None:
+                column = self.value_at + self.before + span.start + 1
+                return Place(_SET, 1, column, span.end - span.start, self.argument)
+        return self.value
+
+    def key(self, steps: int) -> Place:
+        """Where the key of so many steps ends: its last step."""
+        words = list(_STEP.finditer(self.argument[: self.value_at - 1]))
+        word = words[min(steps, len(words)) - 1]
+        return Place(_SET, 1, word.start() + 1, word.end() - word.start(), self.argument)
 
 
 class Source:
@@ -33,7 +67,7 @@ class Source:
         self.mistakes: list[Mistake] = []
         self._text = text.replace("\r\n", "\n")
         self._spans = Spans({}, {})
-        self._set: dict[KeyPath, Place] = {}
+        self._set: dict[KeyPath, _Override] = {}
         self._parse()
 
     def _parse(self) -> None:
@@ -73,21 +107,31 @@ class Source:
 
     def key(self, path: KeyPath) -> Place | None:
         """Where the key of `path` is written; the nearest that encloses it when it is not."""
-        return self._find(path, self._spans.keys)
+        return self._find(path, self._spans.keys, at_key=True)
 
     def value(self, path: KeyPath) -> Place | None:
         """Where the value of `path` is written; the nearest that encloses it when it is not."""
-        return self._find(path, self._spans.values)
+        return self._find(path, self._spans.values, at_key=False)
 
-    def _find(self, path: KeyPath, spans: dict[KeyPath, Span]) -> Place | None:
-        for end in range(len(path), -1, -1):
+    def _find(self, path: KeyPath, spans: dict[KeyPath, Span], *, at_key: bool) -> Place | None:
+        for end in range(len(path), 0, -1):
             short = path[:end]
-            if short in self._set:
-                return self._set[short]
+            override = self._set.get(short)
+            if override is not None:
+                if end == len(path):
+                    return override.key(end) if at_key else override.value
+                return override.within(path[end:], at_key=at_key)
             span = spans.get(short) or self._spans.values.get(short)
             if span is not None:
                 return self._place(span)
+            below = [one for one in self._set if one[:end] == short]
+            if below:  # a table that only overrides have made
+                return self._set[below[0]].key(end)
         return Place(self.name, 1, 1, 1, self._line(1))
+
+    def in_file(self, path: KeyPath) -> bool:
+        """Whether `path` is written in the file itself."""
+        return path in self._spans.values or path in self._spans.keys
 
     def has(self, path: KeyPath) -> bool:
         """Whether `path` is written in the file or set by an override."""
@@ -100,16 +144,21 @@ class Source:
         if not path:
             self._refuse(argument, "is not KEY=VALUE", 0, len(argument))
             return
+        inner = f"x = {raw.strip()}"
         try:
-            value = tomllib.loads(f"x = {raw.strip()}")["x"]
+            value = tomllib.loads(inner)["x"]
+            spans = scan(inner)
         except tomllib.TOMLDecodeError:
             if not _BARE_WORD.match(raw.strip()):
                 self._refuse(argument, "its value is not TOML", len(key) + 1, len(raw))
                 return
-            value = raw.strip()
-        self._lay(argument, path, value, len(key) + 1)
+            value, spans = raw.strip(), Spans({}, {})
+        before = (
+            len(raw) - len(raw.lstrip()) - len("x = ")
+        )  # from a place in `inner` to one in `raw`
+        self._lay(_Override(argument, len(key) + 1, before, spans), path, value)
 
-    def _lay(self, argument: str, path: KeyPath, value: Any, value_at: int) -> None:
+    def _lay(self, override: _Override, path: KeyPath, value: Any) -> None:
         node: Any = self.tree
         for name in path[:-1]:
             node = _step_into(node, name)
@@ -122,11 +171,11 @@ class Source:
             node[int(last)] = value
             path = (*path[:-1], int(last))
         else:
-            self._refuse(argument, "goes through something that is no table", 0, value_at - 1)
+            why = "goes through something that is no table"
+            self._refuse(override.argument, why, 0, override.value_at - 1)
             return
-        place = Place(_SET, 1, value_at + 1, len(argument) - value_at, argument)
         self._spans.values = {k: v for k, v in self._spans.values.items() if k[: len(path)] != path}
-        self._set[path] = place
+        self._set[path] = override
 
     def _refuse(self, argument: str, why: str, start: int, length: int) -> None:
         place = Place(_SET, 1, start + 1, max(1, length), argument)

@@ -5,14 +5,27 @@ Edges run from writer to reader. Feedback inputs are no edges of the order: they
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 
 from sovereign.runtime.errors import SovereignError
+from sovereign.topology.blame import blame
+from sovereign.topology.frames import place_of
 from sovereign.topology.mistake import Mistake
 from sovereign.topology.model import Part, Topology, Types, Wire
 from sovereign.topology.source import dotted
 
-__all__ = ["components", "find_cycle", "flow_types", "is_silent", "reaches", "told", "wiring_order"]
+__all__ = [
+    "certain",
+    "components",
+    "find_cycle",
+    "flow_types",
+    "is_silent",
+    "is_wired",
+    "reaches",
+    "told",
+    "wiring_order",
+]
 
 
 def _upstream(topology: Topology, part: Part) -> Iterator[Part]:
@@ -81,56 +94,73 @@ def components(topology: Topology, writer: str, reader: str) -> list[str]:
     ]
 
 
-def flow_types(topology: Topology) -> list[Mistake]:
-    """Fill `gives`, `carries` and `max_step` of every part: what flows, to the fixed point.
+def flow_types(topology: Topology) -> None:
+    """Fill `gives`, `carries` and `max_step` of every part, or its `trouble`: what flows, to the fixed point.
 
     A ring's types may depend on its inputs' (the bus forwards), and a cycle brings them around, so rounds are made
     until nothing changes.
     """
-    mistakes: dict[str, Mistake] = {}
     order = wiring_order(topology)
     for _ in range(len(order) + 1):
         changed = False
         for part in order:
             above = [topology.part(wire.upstream) for wire in part.wires]
             part.carries = tuple(one.gives if one else () for one in above)
-            gives = _ask(topology, part, mistakes)
+            gives = _ask(topology, part)
             changed |= gives != part.gives
             part.gives = gives
         if not changed:
             break
-    return list(mistakes.values())
 
 
-def _ask(topology: Topology, part: Part, mistakes: dict[str, Mistake]) -> Types:
+def _ask(topology: Topology, part: Part) -> Types:
     """What the part's class says it gives. Its failure is its author's mistake, and told as one."""
-    if part.cls is None or part.config is None or part.name in mistakes:
+    if not part.known or part.cls is None:
         return part.gives
     try:
         part.max_step = part.cls.max_step_outputs(part.config)
         return tuple(part.cls.gives(part.config, part.carries))
-    except Exception as error:
-        mistakes[part.name] = told(topology, part, error)
+    except (Exception, SystemExit) as error:
+        part.trouble = told(topology, part, error)
         return ()
 
 
-def told(topology: Topology, part: Part, error: Exception) -> Mistake:
+def told(topology: Topology, part: Part, error: BaseException) -> Mistake:
     """What a kind's own code raised when it was asked about its configuration."""
-    path = (*part.path, "kind")
-    place = topology.source.value(path)
     if isinstance(error, SovereignError):
-        what = f"[{dotted(part.path)}] {error.what}"
-        return Mistake("plugin", what, place, dotted(path), error.got, error.expected, error.hint)
+        return blame(topology, part, str(error), "plugin")
+    path = (*part.path, "kind")
     what = f'kind "{part.common.kind}" failed when asked about its configuration'
-    return Mistake("plugin", what, place, dotted(path), f"{type(error).__name__}: {error}")
+    frames = traceback.extract_tb(error.__traceback__)
+    place = place_of([(one.filename, one.lineno or 0) for one in reversed(frames)])
+    got = f"{type(error).__name__}: {error}, at {place}"
+    return Mistake("plugin", what, topology.source.value(path), dotted(path), got)
+
+
+def is_wired(topology: Topology, part: Part) -> bool:
+    """Whether what it reads is known: every input names an actor, and none is missing. Else that is told as a mistake."""
+    fewest = part.cls.needs_inputs[0] if part.cls is not None else 0
+    named = all(topology.part(wire.upstream) is not None for wire in part.wires)
+    return part.inputs_known and named and len(part.wires) >= fewest
+
+
+def certain(topology: Topology, part: Part) -> bool:
+    """Whether all is known that decides what the part gives: itself, and all that it reads, directly or not."""
+    seen: dict[str, Part] = {part.name: part}
+    for one in (rest := [part]):
+        if not one.known or not is_wired(topology, one):
+            return False
+        for wire in one.wires:
+            above = topology.part(wire.upstream)
+            if above is not None and above.name not in seen:
+                seen[above.name] = above
+                rest.append(above)
+    return True
 
 
 def is_silent(topology: Topology, part: Part) -> bool:
-    """Whether the part certainly has no output ring: its kind gives nothing, and not for want of known inputs."""
-    if part.gives or not part.known:
+    """Whether the part certainly has no output ring: its kind gives nothing, and not for want of inputs that speak."""
+    if part.gives or not certain(topology, part):
         return False
     above = [topology.part(wire.upstream) for wire in part.wires]
-    return all(
-        one is not None and one.known and reaches(topology, part.name, one.name) is None
-        for one in above
-    )
+    return all(one is not None and one.gives for one in above)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 from sovereign.actors.auditor.recorder import Recorder
-from sovereign.runtime import commit
+from sovereign.runtime import commit, limits
 from sovereign.runtime.actor import Actor, Types
 
 BATCH_SLOTS = 8_192
@@ -27,8 +28,8 @@ class AuditorConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     dir: str = ""
     segment_records: int = 65_536
-    durability: str = "interval"
-    interval_ms: int = 100
+    durability: Literal["batch", "interval", "segment"] = "interval"
+    interval_ms: Annotated[int, msgspec.Meta(ge=1, le=limits.SYNC_INTERVAL_MAX_MS)] = 100
 
 
 class Auditor(Actor):
@@ -45,14 +46,16 @@ class Auditor(Actor):
 
     @classmethod
     def check(cls, config: AuditorConfig) -> list[str]:
-        """Durability and the segment's size."""
-        wrong = []
-        if config.durability not in ("batch", "interval", "segment"):
-            wrong.append(f"durability {config.durability!r} is none of batch, interval, segment")
-        records = config.segment_records
-        if records < 256 or records & (records - 1):
-            wrong.append(f"segment_records = {records} is no power of two from 256")
-        return wrong
+        """The segment's size."""
+        records, least = config.segment_records, limits.SEGMENT_MIN_RECORDS
+        most = limits.SEGMENT_MAX_RECORDS
+        if not least <= records <= most or records & (records - 1):
+            expected = f"a power of two from {least} to {most:_}"
+            return [
+                "segment_records: the size of a segment is not usable\n"
+                f"  got: {records}\n  expected: {expected}"
+            ]
+        return []
 
     def setup(self) -> None:
         """Open a recorder a ring; seal what older generations left open."""

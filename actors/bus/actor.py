@@ -8,6 +8,7 @@ the host's clock. A period without its tick (the ring was full, the bus was not 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from sovereign.runtime.message import Message
 class BusConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`tick_ns`: period of the ticks that the bus inserts, ns; 0: none."""
 
-    tick_ns: int = 0
+    tick_ns: Annotated[int, msgspec.Meta(ge=0, le=limits.TICK_MAX_NS)] = 0
 
 
 class Ticks(Message):
@@ -52,9 +53,10 @@ class Bus(Actor):
     @classmethod
     def check(cls, config: BusConfig) -> list[str]:
         """A period below a microsecond is a mistake in the unit."""
-        if config.tick_ns and config.tick_ns < 1_000:
+        if config.tick_ns and config.tick_ns < limits.TICK_MIN_NS:
             return [
-                f"tick_ns = {config.tick_ns} is below 1,000 ns: a period of milliseconds is usual"
+                f"tick_ns: a period of {config.tick_ns} ns is below {limits.TICK_MIN_NS:_} ns\n"
+                "  fix: a period of milliseconds is usual: tick_ns = 1_000_000"
             ]
         return []
 

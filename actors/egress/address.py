@@ -1,11 +1,12 @@
-"""Where a venue is: `host:port` as it is written, and its addresses, looked up once."""
+"""Where a venue is: its addresses, looked up once."""
 
 from __future__ import annotations
 
 import socket
 from typing import Any, NamedTuple
 
-from sovereign.runtime.errors import InputError, ResourceError
+from sovereign.runtime.address import parse_venue
+from sovereign.runtime.errors import ResourceError
 
 
 class Address(NamedTuple):
@@ -15,24 +16,9 @@ class Address(NamedTuple):
     place: Any
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`host:port`, an IPv6 host in brackets. InputError when it is not."""
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise InputError(
-            f"{text!r} is no address",
-            expected="host:port, such as 127.0.0.1:9000 or [::1]:9000",
-        )
-    return host, int(port)
-
-
 def resolve(text: str, kind: socket.SocketKind) -> list[Address]:
     """Every address of `text`, in the resolver's order. May wait for it: at setup only. ResourceError: it has none."""
-    host, port = split_address(text)
+    host, port = parse_venue(text)
     try:
         found = socket.getaddrinfo(host, port, type=kind)
     except OSError as error:

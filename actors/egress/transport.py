@@ -7,17 +7,18 @@ from typing import Any
 
 import msgspec
 
-from sovereign.actors.egress.address import resolve, split_address
+from sovereign.actors.egress.address import resolve
 from sovereign.actors.egress.link import Counts, Link
 from sovereign.actors.egress.tcp import TcpLink
 from sovereign.actors.egress.udp import UdpLink
+from sovereign.runtime.address import parse_venue
 from sovereign.runtime.errors import InputError
 
 
 class UdpTransport(
     msgspec.Struct, tag="udp", tag_field="kind", kw_only=True, forbid_unknown_fields=True
 ):
-    """`to`: "host:port". A datagram an order."""
+    """`to`: "address:port", IPv4 in numbers. A datagram an order."""
 
     to: str
 
@@ -40,9 +41,9 @@ def wrong_in(config: UdpTransport | TcpTransport) -> list[str]:
     """What is wrong with a transport, a sentence each."""
     wrong = []
     try:
-        split_address(config.to)
+        parse_venue(config.to)
     except InputError as error:
-        wrong.append(str(error))
+        wrong.append(f"transport.to: {error}")
     if isinstance(config, TcpTransport):
         for name in ("connect_timeout_ms", "max_backoff_ms", "ack_timeout_ms"):
             if not 1 <= getattr(config, name) <= 600_000:

@@ -8,20 +8,23 @@ new sessions are messages too.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numba
 import numpy as np
 
 from sovereign.actors.ingress import claim, listen, loop
 from sovereign.actors.ingress.decoder import Decoder
-from sovereign.actors.ingress.drivers.file import PcapDriver, load_frames
+from sovereign.actors.ingress.drivers.file import PcapDriver, begins_as_capture, load_frames
 from sovereign.actors.ingress.drivers.udp import UdpDriver, UdpSocket
 from sovereign.actors.ingress.frames import Frames
-from sovereign.actors.ingress.plugins import decoder_class, make_decoder
+from sovereign.actors.ingress.plugins import decoder_class, make_decoder, wrong_decoder
 from sovereign.runtime import kernels, limits
 from sovereign.runtime.actor import Actor, Types
+from sovereign.runtime.address import parse_address, parse_group, parse_host
 from sovereign.runtime.errors import InputError, SovereignError
 from sovereign.runtime.message import Message
 
@@ -36,6 +39,39 @@ class IngressConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     driver: PcapDriver | UdpDriver
     decoder: dict[str, Any]
     on_full: Literal["wait", "drop"] = "wait"
+
+
+def _told(key: str, parse: Callable[[str], object], text: str) -> list[str]:
+    """What `parse` has against `text`, as a sentence that begins with the key."""
+    try:
+        parse(text)
+    except InputError as error:
+        return [f"{key}: {error}"]
+    return []
+
+
+def _wrong(driver: UdpDriver) -> list[str]:
+    """Addresses that are none."""
+    return [
+        *_told("driver.listen", parse_address, driver.listen),
+        *_told("driver.interface", parse_host, driver.interface),
+    ]
+
+
+def _wrong_file(driver: PcapDriver) -> list[str]:
+    """A file that is not there or is empty, groups that are none, or groups where the format has none."""
+    wrong = []
+    for index, group in enumerate(driver.groups):
+        wrong += _told(f"driver.groups[{index}]", parse_group, group)
+    if not Path(driver.path).is_file():
+        return [*wrong, f"driver.path: there is no file {driver.path}"]
+    try:
+        if not begins_as_capture(driver.path) and driver.groups:
+            what = "the file is no capture, and only the packets of a capture have groups"
+            return [f"driver.groups: {what}\n  fix: leave groups out"]
+    except InputError as error:
+        wrong.append(f"driver.path: {error}")
+    return wrong
 
 
 class Position(Message):
@@ -66,17 +102,20 @@ class Ingress(Actor):
 
     @classmethod
     def check(cls, config: IngressConfig) -> list[str]:
-        """Whether the decoder can be made and the file is there."""
-        wrong = []
+        """Whether the decoder can be made, the file is there and has groups to choose from, and addresses are such."""
+        driver = config.driver
+        wrong = wrong_decoder(config.decoder)
+        return wrong + (_wrong_file(driver) if isinstance(driver, PcapDriver) else _wrong(driver))
+
+    @classmethod
+    def compiles(cls, config: IngressConfig) -> list[str]:
+        """The decoder's kernel."""
         try:
-            make_decoder(config.decoder)
-            if isinstance(config.driver, PcapDriver):
-                config.driver.factor()
-                if not Path(config.driver.path).is_file():
-                    wrong.append(f"driver.path: there is no file {config.driver.path}")
-        except SovereignError as error:
-            wrong.append(str(error))
-        return wrong
+            claim.compiled_address(make_decoder(config.decoder).kernel)
+        except numba.core.errors.NumbaError as error:
+            said = str(error).strip()
+            return [f"decoder.kind: the decoder's kernel does not compile\n  got: {said}"]
+        return []
 
     def setup(self) -> None:
         """Load the frames or open the socket; compile the decoder and the loop."""
@@ -131,13 +170,6 @@ class Ingress(Actor):
                 frames=len(self._frames),
             )
         self._tell_what_is_left_out(driver)
-        if len(self._frames) == 0:
-            raise InputError(
-                "the file holds no packet for this ingress",
-                where=driver.path,
-                got=f"groups = {driver.groups}" if driver.groups else "no UDP packet",
-                hint="leave driver.groups out to take all",
-            )
         self._g[loop.G_FRAMES] = len(self._frames)
         self._g[loop.G_PACE_E6] = round(driver.factor() * 1_000_000)
 

@@ -17,6 +17,7 @@ from sovereign.actors.strategy.api import Strategy
 from sovereign.actors.strategy.compiling import compile_routes, dispatch_table
 from sovereign.actors.strategy.identity import PluginVersion, identify
 from sovereign.actors.strategy.loading import load_strategy
+from sovereign.actors.strategy.parameters import unfit
 from sovereign.actors.strategy.plain import PlainStrategy
 from sovereign.actors.strategy.scratch import (
     ScratchMemory,
@@ -79,9 +80,21 @@ class StrategyHost(Actor):
         try:
             strategy = load_strategy(config.plugin)
             strategy.routes()
-            strategy.params(config.params)
         except PluginError as error:
-            return [str(error)]
+            return [f"plugin: {error}"]
+        unfit_ones = unfit(strategy.__name__, strategy.Params, config.params)
+        return [f"params.{name}: {error}" for name, error in unfit_ones]
+
+    @classmethod
+    def compiles(cls, config: StrategyConfig) -> list[str]:
+        """Every handler and learner."""
+        strategy = load_strategy(config.plugin)
+        if not (strategy.compiled if config.compiled is None else config.compiled):
+            return []
+        try:
+            compile_routes(strategy)
+        except PluginError as error:
+            return [f"plugin: {error}"]
         return []
 
     def __init__(self, host: Host, config: StrategyConfig) -> None:

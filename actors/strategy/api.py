@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sovereign.actors.strategy.parameters import unfit
 from sovereign.actors.strategy.signatures import (
     Handler,
     Learner,
@@ -114,23 +115,6 @@ class Strategy:
     @classmethod
     def params(cls, given: dict[str, Any]) -> Any:
         """A Params record from the topology's values. PluginError for a name or a value that does not fit."""
-        known = cls.Params.dtype.names or ()
-        for name, value in given.items():
-            if name not in known:
-                raise PluginError(
-                    f"strategy {cls.__name__} has no parameter {name!r}", expected=", ".join(known)
-                )
-            if not isinstance(value, int | float):
-                raise PluginError(
-                    f"parameter {name!r} of {cls.__name__} is no number", got=repr(value)
-                )
-        missing = [name for name in known if name not in {**cls.Params.defaults, **given}]
-        if missing:
-            raise PluginError(
-                f"strategy {cls.__name__} needs the parameter {missing[0]!r}",
-                hint=f"params = {{ {missing[0]} = … }}",
-            )
-        try:
-            return cls.Params.new(**given)
-        except (OverflowError, ValueError, TypeError) as error:
-            raise PluginError(f"a parameter of {cls.__name__} does not fit: {error}") from error
+        for _, error in unfit(cls.__name__, cls.Params, given):
+            raise error
+        return cls.Params.new(**given)

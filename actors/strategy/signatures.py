@@ -63,7 +63,8 @@ class _Signature:
         self.title = f"{cls.__name__}.{name}"
         own = {word: getattr(cls, word) for word in ("State", "Params", "Scratch")}
         try:
-            scope = {**vars(inspect.getmodule(cls)), **own}
+            # Its own module's names: a base class may stand in another.
+            scope = {**self.function.__globals__, **own}
             self.hints = typing.get_type_hints(self.function, scope, include_extras=True)
         except NameError as error:
             raise self.wrong(f"an annotation does not resolve: {error}") from error

@@ -128,3 +128,13 @@ class HotFeed(Feed):
 
 class HotTaker(Taker):
     compiled = True
+
+
+class EventFeed(Feed):
+    """Gives what the strategies for tests take."""
+
+    @classmethod
+    def gives(cls, config: Any, upstream: tuple[Types, ...]) -> Types:
+        from strategies_for_tests import Event
+
+        return (Event,)

@@ -9,12 +9,12 @@ import contextlib
 import errno
 import ipaddress
 import socket
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sovereign.actors.ingress.drivers.file import parse_group
 from sovereign.actors.ingress.listen import (
     H_WORDS,
     L_BATCH,
@@ -27,6 +27,8 @@ from sovereign.actors.ingress.listen import (
     SO_RXQ_OVFL,
     SO_TIMESTAMPNS,
 )
+from sovereign.runtime import limits
+from sovereign.runtime.address import parse_address
 from sovereign.runtime.errors import ResourceError
 
 DATAGRAM_MAX_BYTES = 65_536
@@ -38,23 +40,24 @@ SO_RCVBUFFORCE = 33
 class UdpDriver(
     msgspec.Struct, tag="udp", tag_field="kind", kw_only=True, forbid_unknown_fields=True
 ):
-    """A socket. `listen`: "address:port"; a multicast address is joined on `interface` (its address)."""
+    """A socket. `listen`: "address:port"; a multicast address is joined on `interface` (its address). IPv4, in numbers."""
 
     listen: str
     interface: str = "0.0.0.0"
-    receive_buffer_bytes: int = 8 << 20
+    receive_buffer_bytes: Annotated[int, msgspec.Meta(ge=1, le=limits.SOCKET_BUFFER_MAX_BYTES)] = (
+        8 << 20
+    )
 
 
 class UdpSocket:
     """A bound, joined, non-blocking socket. ResourceError when the port is taken or the join fails."""
 
     def __init__(self, driver: UdpDriver) -> None:
-        number, port = parse_group(driver.listen)
-        self.address, self.port = number, port
-        address = str(ipaddress.IPv4Address(number))
+        address, port = found = parse_address(driver.listen)
+        self.address, self.port = found.number, port
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
-        multicast = ipaddress.IPv4Address(number).is_multicast
+        multicast = ipaddress.IPv4Address(address).is_multicast
         if multicast:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, driver.receive_buffer_bytes)

@@ -63,7 +63,7 @@ def verify(folder: Path, as_json: bool) -> None:
         )
     if verdict.open_segments:
         click.echo(
-            f"{verdict.open_segments} open segments, {verdict.open_records} records unsealed"
+            f"{verdict.open_segments} open segments, {verdict.open_records} records unsealed: not verified"
         )
     click.echo(
         f"{'sound' if verdict.sound else 'TAMPERED'}: {verdict.segments} segments, "

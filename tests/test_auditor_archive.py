@@ -108,6 +108,24 @@ def test_a_missing_segment_is_found(node: str, tmp_path: Path) -> None:
     assert any("begins at 513" in one.found for one in verify_archive(tmp_path).failures)
 
 
+def test_what_was_opened_again_moved_or_taken_away_is_found(node: str, tmp_path: Path) -> None:
+    _archive(node, tmp_path, 1000)
+    manifest = sorted(tmp_path.glob("r/g*/*.json"))[1]
+    aside = manifest.rename(tmp_path / "aside.json")
+    assert "no manifest" in [one.found for one in verify_archive(tmp_path).failures]
+    aside.rename(manifest)
+    assert verify_archive(tmp_path).sound
+    generation = manifest.parent
+    moved = generation.rename(generation.with_name("g0000000009"))
+    found = {one.found for one in verify_archive(tmp_path).failures}
+    assert found == {"ring r, generation 1"}
+    moved.rename(generation)
+    (tmp_path / "generation").write_text("2\n")
+    (tmp_path / "node" / "g0000000002").mkdir(parents=True)
+    expected = [one.expected for one in verify_archive(tmp_path).failures]
+    assert expected == [f"the segments of generation {n} of 2" for n in (1, 2)]
+
+
 def test_a_segment_that_its_writer_left_open_is_sealed_as_recovered(
     node: str, tmp_path: Path
 ) -> None:
@@ -267,7 +285,7 @@ def test_a_full_disk_ends_the_auditor_with_the_reason_and_loses_nothing(tmp_path
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("config", [{"durability": "never"}, {"segment_records": 1000}])
+@pytest.mark.parametrize("config", [{"segment_records": 16}, {"segment_records": 1000}])
 def test_configuration_is_checked(config: dict[str, Any]) -> None:
     assert Auditor.check(AuditorConfig(**config))
 

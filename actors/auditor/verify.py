@@ -63,19 +63,36 @@ def verify_archive(archive: Path) -> Verdict:
         raise FileNotFoundError(archive)
     verdict = Verdict()
     for ring in rings:
-        for generation in sorted(ring.glob("g*")):
-            _generation(generation, verdict)
+        generations = sorted(ring.glob("g*"))
+        for generation in generations:
+            _generation(generation, verdict, newest=generation == generations[-1])
+    _generations(archive, verdict)
     return verdict
 
 
-def _generation(folder: Path, verdict: Verdict) -> None:
+def _generations(archive: Path, verdict: Verdict) -> None:
+    """The supervisor speaks in its own ring at each start: of every generation that was counted something is there."""
+    counted = archive / "generation"
+    text = counted.read_text(errors="replace").strip() if counted.exists() else ""
+    if not text.isdecimal():
+        return
+    for number in range(1, int(text) + 1):
+        folder = archive / "node" / f"g{number:010d}"
+        if not any(folder.glob("*.npy")):
+            expected = f"the segments of generation {number} of {text}"
+            verdict.failures.append(Failure(str(folder), 1, "nothing", expected))
+
+
+def _generation(folder: Path, verdict: Verdict, *, newest: bool) -> None:
     """The segments of one generation of a ring, in order, and their chain."""
     previous: tuple[Path, dict[str, Any]] | None = None
-    for path in sorted(
-        {one.with_suffix(".npy") for one in folder.glob("*.*") if one.stem.isdigit()}
-    ):
+    paths = sorted({one.with_suffix(".npy") for one in folder.glob("*.*") if one.stem.isdigit()})
+    for path in paths:
         beside = path.with_suffix(".json")
         if not beside.exists():
+            if not newest or path != paths[-1]:  # only what is being written may be open
+                expected = "the manifest of a sealed segment"
+                verdict.failures.append(Failure(str(path), int(path.stem), "no manifest", expected))
             verdict.open_segments += 1
             verdict.open_records += len(whole_slots(path))
             continue
@@ -94,6 +111,11 @@ def _generation(folder: Path, verdict: Verdict) -> None:
             found, expected = f"version {said.get('version')}", f"one of {sorted(HEADERS)}"
             verdict.failures.append(Failure(str(beside), first, found, expected))
             continue
+        place = (said.get("ring"), said.get("generation"))
+        if place != (folder.parent.name, int(folder.name[1:])):
+            found = f"ring {place[0]}, generation {place[1]}"
+            expected = f"ring {folder.parent.name}, generation {int(folder.name[1:])}"
+            verdict.failures.append(Failure(str(beside), first, found, expected))
         _chain(beside, said, previous, verdict)
         if not path.exists():
             verdict.failures.append(

@@ -85,9 +85,8 @@ def open_key(folder: Path, scheme_name: str) -> Key:
     scheme, name = SCHEMES[scheme_name], f"{scheme_name}.key"
     path = folder / name
     beside = folder / f"{name}.new"
-    beside.unlink(
-        missing_ok=True
-    )  # of a start that was killed; the key itself stands under its own name, or never stood
+    # Of a start that was killed: the key stands under its own name already, or it never was one.
+    beside.unlink(missing_ok=True)
     if not path.exists():
         _make(beside, path, _new_secret(scheme))
     beside.unlink(missing_ok=True)

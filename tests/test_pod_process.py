@@ -45,6 +45,14 @@ def _pod(folder: Path, user: tuple[int, int] | None = None) -> Iterator[ProcessP
             pod.close()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="sovereign-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def _request(sequence: int) -> bytes:
     order = wire.ORDER.pack(7, BUY, 0, 0, 5_000_000_000, 1, sequence)
     return wire.pack(wire.SIGN, wire.Name(1, 1, sequence), order)
@@ -111,20 +119,18 @@ def _status(pid: int) -> dict[str, list[str]]:
 
 
 @root
-def test_the_pod_has_a_user_of_its_own_that_nobody_else_can_look_into(tmp_path: Path) -> None:
-    tmp_path.parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    folder = tmp_path / "pod"
+def test_the_pod_has_a_user_of_its_own_that_nobody_else_can_look_into(open_folder: Path) -> None:
+    folder = open_folder / "pod"
     config = SignerConfig(folder=str(folder), policy=PolicyConfig())
     with SmallNode((NewOrder,), ("sign", SIGNER, config)) as node:
         pid = node.start(1)
-        assert '"uid": 60' in node.log("sign") and "own-user" in node.log("sign")
         (pod,) = (
             int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         )
         status = _status(pod)
         uid = int(status["Uid"][0])
         assert limits.POD_UID_FIRST <= uid < limits.POD_UID_FIRST + limits.POD_UID_COUNT
+        assert f'"uid": {uid}' in node.log("sign") and "own-user" in node.log("sign")
         assert status["Uid"] == status["Gid"] == [str(uid)] * 4
         assert status["Groups"] == []
         locking = 1 << 14  # CAP_IPC_LOCK, the only one that is kept
@@ -136,6 +142,8 @@ def test_the_pod_has_a_user_of_its_own_that_nobody_else_can_look_into(tmp_path: 
         key = folder / "ed25519.key"
         assert (folder.stat().st_uid, stat.S_IMODE(folder.stat().st_mode)) == (uid, 0o700)
         assert (key.stat().st_uid, stat.S_IMODE(key.stat().st_mode)) == (uid, 0o400)
+        (open_folder / "public").write_text("for all")
+        assert _as_nobody((open_folder / "public").read_text) == "'for all'"
         assert _as_nobody(key.read_bytes) == "PermissionError"
         assert _as_nobody(lambda: open(f"/proc/{pod}/mem", "rb")) == "PermissionError"
         assert _as_nobody(lambda: _attach(pod)) == "'EPERM'"

@@ -127,7 +127,9 @@ def compile_mistakes(folder: Path, plugin: str, more: str = "") -> tuple[Mistake
 def test_a_handler_that_does_not_compile_is_found_when_asked_for(tmp_path: Path) -> None:
     (one,) = compile_mistakes(tmp_path, "DoesNotCompile")
     assert (one.code, one.key) == ("compile", "actors.taker.plugin")
-    assert "does not compile: on_event" in one.what
+    first, *excerpt = one.what.splitlines()
+    assert first.endswith("does not compile: on_event")
+    assert [line for line in excerpt if "open(__file__)" in line], "the author's line, as it stands"
     assert "strategies_for_tests.py" in one.got
     assert compile_mistakes(tmp_path, "DoesNotCompile", "compiled = false\n") == ()
     assert compile_mistakes(tmp_path, "EveryThird") == ()

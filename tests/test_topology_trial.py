@@ -158,19 +158,22 @@ def test_no_verb_ends_without_a_word(tmp_path: Path, verb: str) -> None:
     assert "1 mistake" in done.stdout + done.stderr
 
 
-def test_ctrl_c_ends_the_trial_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["check", "up"])
+def test_ctrl_c_ends_the_trial_too(tmp_path: Path, verb: str) -> None:
+    """`up` ends at once then, without unwinding: the kernel ends the child with it."""
     said = tmp_path / "pid"
     text = f"import os\nopen({str(said)!r}, 'w').write(str(os.getpid()))\nwhile True: pass\n"
     file = topology(tmp_path, module(tmp_path, text))
     with subprocess.Popen(
-        [*_COMMAND, "check", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_env()
+        [*_COMMAND, verb, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_env()
     ) as process:
         until(lambda: said.exists() and said.read_text(), seconds=60)
         assert process.stderr is not None
         assert process.stderr.readline().startswith(b"importing tried")
         process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert not Path(f"/proc/{said.read_text()}").exists()
+        assert process.wait(30) == 130
+    stat = Path(f"/proc/{said.read_text()}/stat")
+    until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 _COMMAND = [sys.executable, "-P", "-m", "sovereign.cli.main"]

@@ -41,13 +41,14 @@ def blame(topology: Topology, part: Part, sentence: str, code: str = "config") -
         if found:
             said[_LABELS[found[1]]] = found[2]
         elif line.strip():
-            what.append(line.strip())
+            what.append(line.rstrip())  # an excerpt of the author's code, with its own caret
     quoted = isinstance(path[-1], str) and f'"{path[-1]}"' in first
     place = topology.source.key(path) if quoted else topology.source.value(path)
+    joined = "\n".join(what)
     got = "; ".join(text for text in (said["got"], said["where"]) if text)
     return Mistake(
         code,
-        f"[{dotted(part.path)}] {' '.join(what)}",
+        f"[{dotted(part.path)}] {joined}",
         place,
         dotted(path),
         got,

@@ -17,7 +17,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from sovereign.runtime import limits
@@ -52,10 +52,11 @@ def attempt(module: str, explain: Explain) -> Failure | None:
         pid = os.fork()
         if pid == 0:
             _child(module, explain, said, answer)
-        with _minded(pid) as pidfd:
-            in_time = _ends_in_time(module, pidfd)
+        try:
+            in_time = _ends_in_time(module, pid)
             if not in_time:
                 _ask_where(pid, said)
+        finally:
             status = _end(pid)
         text = _whole(said).decode(errors="replace")
         if not in_time:
@@ -73,36 +74,32 @@ def attempt(module: str, explain: Explain) -> Failure | None:
         os.close(answer)
 
 
-@contextlib.contextmanager
-def _minded(pid: int) -> Iterator[int]:
-    """The child's pidfd; whatever happens, the child and what it started are gone afterwards."""
+def _end(pid: int) -> int:
+    """Kill the child and what it started, and reap it; its wait status, which an earlier end keeps.
+
+    Once a child: until it is reaped nobody else can have its number, nor its group's.
+    """
     with contextlib.suppress(OSError):  # the child does it as well: who is first does not matter
         os.setpgid(pid, pid)
-    pidfd = os.pidfd_open(pid)
-    try:
-        yield pidfd
-    finally:
-        os.close(pidfd)
-        with contextlib.suppress(ChildProcessError):
-            _end(pid)
-
-
-def _end(pid: int) -> int:
-    """Kill the child's group and reap the child; its wait status."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # a child that has ended keeps its status
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
     return os.waitpid(pid, 0)[1]
 
 
-def _ends_in_time(module: str, pidfd: int) -> bool:
+def _ends_in_time(module: str, pid: int) -> bool:
     """Whether the child ends within the limit; a slow one is told of on stderr."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    notice_s, limit_s = limits.PLUGIN_IMPORT_NOTICE_S, limits.PLUGIN_IMPORT_LIMIT_S
-    if poll.poll(1000 * min(notice_s, limit_s)):
-        return True
-    print(f"importing {module}…", file=sys.stderr, flush=True)
-    return bool(poll.poll(1000 * max(0.0, limit_s - notice_s)))
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        notice_s, limit_s = limits.PLUGIN_IMPORT_NOTICE_S, limits.PLUGIN_IMPORT_LIMIT_S
+        if poll.poll(1000 * min(notice_s, limit_s)):
+            return True
+        print(f"importing {module}…", file=sys.stderr, flush=True)
+        return bool(poll.poll(1000 * max(0.0, limit_s - notice_s)))
+    finally:
+        os.close(pidfd)
 
 
 def _ask_where(pid: int, said: int) -> None:

@@ -74,8 +74,8 @@ def _generations(archive: Path, verdict: Verdict) -> None:
     """The supervisor speaks in its own ring at each start: of every generation that was counted something is there."""
     counted = archive / "generation"
     text = counted.read_text(errors="replace").strip() if counted.exists() else ""
-    if not text.isdecimal():
-        return
+    if not text.isdecimal() or not (archive / "node").is_dir():
+        return  # no supervisor wrote it, or its ring is gone as a whole: only a checkpoint would tell
     for number in range(1, int(text) + 1):
         folder = archive / "node" / f"g{number:010d}"
         if not any(folder.glob("*.npy")):

@@ -141,7 +141,7 @@ def test_the_supervisors_death_ends_the_actors_and_up_goes_on(cli: Cli) -> None:
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

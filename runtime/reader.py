@@ -74,6 +74,12 @@ class Reader:
         self.detached = False
         return self.cursor
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether the writer passed this gate by, as a kill within `reattach` may leave it."""
+        behind = self.ring.cursor - self.cursor
+        return self.gate and not self.detached and behind > self.ring.capacity
+
     def durable(self, sequence: int) -> None:
         """Say up to which sequence this reader's archive has reached the disk (auditors only)."""
         self._page.word(layout.READER_DURABLE_AT)[0] = sequence

@@ -184,18 +184,18 @@ class Ring:
 
 
 def _check_cursors(full: str, ring: Ring) -> None:
-    """No reader is beyond the writer, and no gate was overrun. Others may move meanwhile: each pair is read in an order
-    in which it can only come closer."""
+    """No cursor is below nought, and no reader is beyond the writer, whose cursor is read after it: it may move meanwhile.
+
+    A gate that was passed by is for its own process to judge (`Reader.overtaken`): the others can do without it.
+    """
     if ring.cursor < 0:
         raise refuse(full, "its cursor is corrupt", ring.cursor, "0 or more")
-    for index, reader in enumerate(ring.readers):
-        before, at = ring.cursor, ring.reader_cursor(index)
+    for index in range(len(ring.readers)):
+        at, writer = ring.reader_cursor(index), ring.cursor
         if at == layout.DETACHED:
             continue
-        if at < 0 or (reader.gate and at < before - ring.capacity):
-            expected = f"{max(0, before - ring.capacity)} to {before}"
-            raise refuse(full, f"reader {index} is behind what the ring holds", at, expected)
-        writer = ring.cursor
+        if at < 0:
+            raise refuse(full, f"the cursor of reader {index} is corrupt", at, f"0 to {writer}")
         if at > writer:
             raise refuse(full, f"reader {index} is beyond the writer", at, f"≤ {writer}")
 

@@ -158,10 +158,15 @@ class StateStore:
     def _resume(self, number: int, committed: int) -> None:
         """Let input `number` go on behind `committed`; a gate that was detached, where it is one again.
 
-        A reader's page is ahead of its state only then, also when a kill came between the two.
+        A reader's page is ahead of its state only then, also when a kill came between the two: a kill within
+        `reattach` may have left a cursor that the writer has passed by. Any other gate holds its writer.
         """
         reader = self.inputs[number]
-        at = reader.reattach() if reader.detached else reader.cursor
+        if reader.overtaken and reader.cursor <= committed:
+            oldest = reader.ring.cursor - reader.ring.capacity
+            got = f"its gate in {reader.ring.name} stands at {reader.cursor}"
+            raise unfit(self._actor, got, f"at least {oldest}, behind which all was overwritten")
+        at = reader.reattach() if reader.detached or reader.overtaken else reader.cursor
         if at > committed:
             self.missed[number] = at - committed
             reader.words[kernels.R_CURSOR] = reader.words[kernels.R_SEEN] = committed
@@ -173,7 +178,9 @@ class StateStore:
         newest = self._segment.newest(self._published)
         if newest is None:
             for number, reader in enumerate(self.inputs):
-                if reader.detached or reader.cursor:  # a kill came right after the page was ahead
+                if (
+                    reader.detached or reader.cursor or reader.overtaken
+                ):  # a kill came right after the page was ahead
                     self._resume(number, 0)
             return
         found = self._segment.read(newest)

@@ -204,10 +204,10 @@ def test_a_readers_page_that_contradicts_the_description_is_refused(
     [
         (layout.reader_page(0), 4, "beyond the writer"),
         (layout.reader_page(1), 1 << 40, "beyond the writer"),
-        (layout.reader_page(0), -1, "behind what the ring holds"),
+        (layout.reader_page(0), -1, "cursor of reader 0 is corrupt"),
+        (layout.reader_page(1), -(2**63), "cursor of reader 1 is corrupt"),
         (layout.RING_CURSOR_AT, 0, "beyond the writer"),
         (layout.RING_CURSOR_AT, -1, "cursor is corrupt"),
-        (layout.RING_CURSOR_AT, 10, "behind what the ring holds"),
     ],
 )
 def test_cursors_that_cannot_be_are_refused(at: int, value: int, said: str) -> None:

@@ -16,7 +16,7 @@ from sovereign.runtime.errors import LayoutError, PluginError
 from sovereign.runtime.message import Message
 from sovereign.runtime.reader import Reader
 from sovereign.runtime.ring import create_ring, open_ring, remove_ring
-from sovereign.runtime.shm import SHM_FOLDER, segment_name, segments_of, unlink
+from sovereign.runtime.shm import SHM_FOLDER, Segment, segment_name, segments_of, unlink
 from sovereign.runtime.spec import ReaderSpec, RingSpec
 from sovereign.runtime.state import StateStore
 from sovereign.runtime.state_segment import StateSegment
@@ -220,6 +220,40 @@ def test_a_copy_that_fits_nothing_is_refused_and_moves_no_cursor(
         _store(node)
     assert said in str(refused.value)
     assert open_ring(node, "in").reader_cursor(0) == 2
+
+
+def _page(node: str, cursor: int) -> None:
+    """What stands as the cursor of the input's gate."""
+    mapped = Segment.open(segment_name(node, "in"), writable=True)
+    mapped.word(layout.reader_page(0) + layout.READER_CURSOR_AT)[0] = cursor
+
+
+def test_a_gate_that_the_writer_passed_by_is_refused(node: str) -> None:
+    _stepped(node)
+    mapped = Segment.open(segment_name(node, "in"), writable=True)
+    mapped.word(layout.RING_CURSOR_AT)[0] = 11
+    with pytest.raises(LayoutError, match="fits what it published and took") as refused:
+        _store(node)
+    assert refused.value.got == "its gate in in stands at 2"
+    assert refused.value.expected.startswith("at least 3")
+
+
+def test_a_kill_within_the_reattaching_of_a_gate_costs_no_more_than_it_missed(node: str) -> None:
+    """The writer had looked at the gates right before this one stood there again, and went on by a whole ring."""
+    _stepped(node)
+    _page(node, layout.DETACHED)
+    source = Writer(node, "in", (Item,))
+    for value in range(20):
+        source.put(Item, {"value": value}, origin_ns=1)
+        source.publish()
+    _page(
+        node, 13
+    )  # the first of the two readings of the cursor, made when it was 13; it is 22 now
+    store = _store(node)
+    assert store.missed == [20]
+    assert open_ring(node, "in").reader_cursor(0) == 22
+    Step(store).commit(store.missed)
+    assert store.inputs[0].cursor == 22
 
 
 def test_another_layout_of_state_is_refused_with_both(node: str) -> None:
